@@ -1,0 +1,42 @@
+"""The gate: pure rules for rates, concurrency, pools and money. Time is passed in."""
+
+from penstock.admission.ask import (
+    Admit,
+    Ask,
+    BudgetUse,
+    Decision,
+    Grant,
+    LimitUse,
+    Observed,
+    Past,
+    Reject,
+    Wait,
+)
+from penstock.admission.estimates import Estimate, OutputEstimator
+from penstock.admission.gate import Gate
+from penstock.admission.limits import Budget, Concurrency, GateLimits, RateLimit
+from penstock.admission.money import PastMoney
+from penstock.admission.periods import Periods, period_ends
+
+__all__ = [
+    "Admit",
+    "Ask",
+    "Budget",
+    "BudgetUse",
+    "Concurrency",
+    "Decision",
+    "Estimate",
+    "Gate",
+    "GateLimits",
+    "Grant",
+    "LimitUse",
+    "Observed",
+    "OutputEstimator",
+    "Past",
+    "PastMoney",
+    "Periods",
+    "RateLimit",
+    "Reject",
+    "Wait",
+    "period_ends",
+]

@@ -1,0 +1,1 @@
+"""Words as types: what every other room speaks in. Pure: no I/O, no waiting."""

@@ -1,0 +1,187 @@
+"""Small services of a dispatching node: each a `Looper` with one duty."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from penstock.model.clock import Clock
+from penstock.runtime.admitter import Admitter
+from penstock.runtime.committer import Committer
+from penstock.runtime.dispatcher import Dispatcher
+from penstock.runtime.looper import Looper
+from penstock.stores.contract import Control, Gauge, Retention, Store, WaitRow
+
+log = logging.getLogger("penstock.services")
+
+LEASE_SECONDS = 30.0
+POISON_AFTER = 3
+JUMP_SECONDS = 0.5
+MOST_WAIT_ROWS = 2_000
+
+
+class Timer(Looper):
+    """Makes claimable what is due: retries, delayed starts."""
+
+    interval = 1.0
+
+    def __init__(self, committer: Committer, dispatcher: Dispatcher, clock: Clock) -> None:
+        super().__init__()
+        self._committer = committer
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._next_due: float | None = 0.0
+
+    def expect(self, due_at: float) -> None:
+        """Something becomes due then."""
+        if self._next_due is None or due_at < self._next_due:
+            self._next_due = due_at
+            self.hurry()
+
+    async def tick(self) -> float | None:
+        now = self._clock.wall()
+        if self._next_due is not None and self._next_due <= now:
+            promoted = await self._committer.run(lambda store: store.promote(now))
+            self._next_due = promoted.next_due
+            if promoted.lanes:
+                self._dispatcher.notice(*promoted.lanes)
+        if self._next_due is None:
+            return self.interval
+        return min(self.interval, max(0.002, self._next_due - self._clock.wall()))
+
+
+class Rescuer(Looper):
+    """Keeps this node's lease alive and takes back the tasks of nodes whose lease ran out."""
+
+    interval = LEASE_SECONDS / 3
+
+    def __init__(
+        self,
+        committer: Committer,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        node: int,
+        on_lost: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._committer = committer
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._node = node
+        self._on_lost = on_lost
+
+    async def tick(self) -> float | None:
+        now = self._clock.wall()
+        alive = await self._committer.run(lambda store: store.renew(self._node, now + LEASE_SECONDS))
+        if not alive:
+            log.error("this node lost its lease; its tasks were rescued by another")
+            self._on_lost()
+            return None
+        rescued = await self._committer.run(lambda store: store.rescue(now, now, POISON_AFTER))
+        if rescued.lanes:
+            self._dispatcher.notice(*rescued.lanes)
+        return None
+
+
+class Watcher(Looper):
+    """Notices what other processes wrote: tasks, controls, pauses. Looks 40 times a second."""
+
+    interval = 0.025
+
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        on_change: Callable[[Sequence[Control], Sequence[str]], None],
+    ) -> None:
+        super().__init__()
+        self._store = store
+        self._committer = committer
+        self._on_change = on_change
+        self._last_control = 0
+
+    async def tick(self) -> float | None:
+        if self._store.changed_by_others():
+            after = self._last_control
+            controls, pauses = await self._committer.run(
+                lambda store: (store.controls(after), store.pauses())
+            )
+            if controls:
+                self._last_control = controls[-1].no
+            self._on_change(controls, pauses)
+        return None
+
+
+class Reporter(Looper):
+    """Writes once a second why tasks wait and how full the limits are, so that any process can read it; and tells
+    the store when the wall clock jumped."""
+
+    interval = 1.0
+
+    def __init__(self, admitter: Admitter, committer: Committer, clock: Clock, node: int) -> None:
+        super().__init__()
+        self._admitter = admitter
+        self._committer = committer
+        self._clock = clock
+        self._node = node
+        self._offset = clock.wall() - clock.monotonic()
+        self._said_something = False
+
+    async def tick(self) -> float | None:
+        await self._notice_jump()
+        waits, gauges = self.waits(), self.gauges()
+        if waits or gauges or self._said_something:
+            self._said_something = bool(waits)
+            await self._committer.run(lambda store: store.write_waits(self._node, waits, gauges))
+        return None
+
+    def waits(self) -> list[WaitRow]:
+        wall, monotonic = self._clock.wall(), self._clock.monotonic()
+        return [
+            WaitRow(
+                waiter.caller.task,
+                wait.reason,
+                wait.key,
+                None if wait.until is None else wall + wait.until - monotonic,
+                wall,
+            )
+            for waiter, wait in self._admitter.waits()[:MOST_WAIT_ROWS]
+            if waiter.caller.task is not None
+        ]
+
+    def gauges(self) -> list[Gauge]:
+        wall, now = self._clock.wall(), self._clock.monotonic()
+        gate = self._admitter.gate
+        rates = [Gauge(use.key, use.used, use.held, use.limit, wall) for use in gate.usage(now)]
+        money = [
+            Gauge(use.key, use.spent + use.uncertain, use.held, use.limit, wall) for use in gate.money(now)
+        ]
+        return rates + money
+
+    async def _notice_jump(self) -> None:
+        offset = self._clock.wall() - self._clock.monotonic()
+        jump = offset - self._offset
+        if abs(jump) > JUMP_SECONDS:
+            self._offset = offset
+            since = self._clock.wall() - jump - 2 * 3600
+            log.warning("the wall clock jumped by %.1f seconds; windows keep their true ages", jump)
+            await self._committer.run(lambda store: store.shift_stamps(jump, since))
+
+
+class Pruner(Looper):
+    """Removes what is older or larger than the user wants to keep, in chunks, and gives the space back."""
+
+    interval = 60.0
+
+    def __init__(self, store: Store, committer: Committer, clock: Clock, rule: Callable[[float], Retention]) -> None:
+        super().__init__()
+        self._store = store
+        self._committer = committer
+        self._clock = clock
+        self._rule = rule
+
+    async def tick(self) -> float | None:
+        now = self._clock.wall()
+        rule = self._rule(now)
+        pruned = await self._committer.run(lambda store: store.prune(rule, now))
+        return 0.05 if pruned.more else None

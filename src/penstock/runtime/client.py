@@ -1,0 +1,99 @@
+"""A thin client for OpenAI-compatible endpoints, on journal and gate; several endpoints serve as one."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.errors import CallFailed, ConfigurationError
+from penstock.llm.endpoint import Endpoint
+from penstock.llm.wire import read_object
+from penstock.runtime.exchange import Exchange, call_failed
+from penstock.runtime.replies import Route, WireReply, WireRequest
+from penstock.runtime.transport import unsent_errors
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """A successful reply: its JSON `body`, and what the provider called the request."""
+
+    status: int
+    request_id: str
+    body: dict[str, Any]
+
+
+class ModelClient:
+    """Makes model calls by whichever endpoint has room first."""
+
+    def __init__(self, exchange: Exchange, endpoints: Sequence[Endpoint], inner: Any = None) -> None:
+        import httpx2
+
+        self._http = httpx2
+        self._exchange = exchange
+        self._endpoints = tuple(endpoints)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=500)
+        self._transport = inner if inner is not None else httpx2.AsyncHTTPTransport(limits=limits)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+    async def post(self, path: str, body: dict[str, Any]) -> ModelReply:
+        """The reply to one call. Raises `CallFailed` for an error of the provider, a reply that is no JSON, or no
+        reply; `Refused` when the gate can never admit it."""
+        model = body.get("model")
+        endpoints = [one for one in self._endpoints if one.serves(model)]
+        if not endpoints:
+            raise ConfigurationError(f"no endpoint serves model {model!r}; add one, or name another model")
+        content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        request = WireRequest("POST", endpoints[0].url_for(path), path, [], content)
+        try:
+            reply = await self._exchange.call(request, [self._route(one, path) for one in endpoints])
+        except self._http.TransportError as error:
+            raise CallFailed(
+                f"no reply from {endpoints[0].base_url}: {type(error).__name__} {error}".strip(),
+                reason="unreachable" if isinstance(error, unsent_errors(self._http)) else "no_reply",
+                retryable=True,
+            ) from error
+        if not reply.ok:
+            raise call_failed(reply, time.time())
+        answer = read_object(reply.body)
+        if answer is None:
+            raise CallFailed(
+                f"the reply to {path} is no JSON object ({len(reply.body)} bytes)",
+                reason="malformed_reply",
+                status=reply.status,
+                retryable=True,
+            )
+        return ModelReply(reply.status, reply.header("x-request-id") or reply.header("request-id"), answer)
+
+    def _route(self, endpoint: Endpoint, path: str) -> Route:
+        http = self._http
+        timeout = http.Timeout(endpoint.timeout, connect=min(30.0, endpoint.timeout)).as_dict()
+
+        async def send(wire: WireRequest) -> WireReply:
+            request = http.Request(
+                wire.method,
+                endpoint.url_for(path),
+                headers=[*endpoint.headers_for(), ("accept-encoding", "identity")],
+                content=wire.body,
+                extensions={"timeout": timeout},
+            )
+            response = await self._transport.handle_async_request(request)
+            response.request = request
+            return WireReply(
+                response.status_code,
+                list(response.headers.items()),
+                chunks=response.aiter_bytes(),
+                close=response.aclose,
+            )
+
+        return Route(
+            endpoint=endpoint.name,
+            base_url=endpoint.base_url,
+            send=send,
+            unsent=unsent_errors(http),
+            broken=(http.TransportError,),
+        )

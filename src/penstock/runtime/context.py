@@ -1,0 +1,239 @@
+"""What a handler sees: its task, its recorded steps, and the way to the gate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple, TypeVar
+
+from penstock.errors import Parked, ReplyRejected
+from penstock.model.options import TaskOptions
+from penstock.model.step import StepKey, StepRecord, digest_arguments
+from penstock.model.task import Claimed
+from penstock.runtime.holding import Holding
+from penstock.runtime.journal import Journal
+from penstock.runtime.permit import Caller
+from penstock.runtime.services import Services
+
+T = TypeVar("T")
+
+
+class Position(NamedTuple):
+    """Where in which task the running code is."""
+
+    context: TaskContext
+    scope: str
+
+
+_position: ContextVar[Position | None] = ContextVar("penstock_position", default=None)
+_validator: ContextVar[Callable[[Any], Any] | None] = ContextVar("penstock_validator", default=None)
+
+
+def current_position() -> Position | None:
+    """The task and scope of the running code; `None` outside any handler."""
+    return _position.get()
+
+
+def current_validator() -> Callable[[Any], Any] | None:
+    """What a model's reply must pass before it is recorded, if anything was set by `ctx.validating`."""
+    return _validator.get()
+
+
+class TaskContext:
+    """Handed to a handler. Steps made through it are recorded before the handler goes on, so that after a crash
+    they answer from the journal and are not paid again."""
+
+    def __init__(self, task: Claimed, options: TaskOptions, services: Services) -> None:
+        self.task = task
+        self.options = options
+        self.services = services
+        self.parked = False
+        self.holding = Holding(services.slots, services.clock, options.timeout)
+        self._journal: Journal | None = None
+        self._journal_lock: asyncio.Lock | None = None
+        self._branches: dict[str, int] = {}
+
+    @property
+    def task_id(self) -> str:
+        return self.task.id
+
+    @property
+    def attempt(self) -> int:
+        return self.task.attempt
+
+    @property
+    def tenant(self) -> str:
+        return self.task.tenant
+
+    @property
+    def data(self) -> Any:
+        """The task's data, read anew at each call."""
+        return None if self.task.payload is None else json.loads(self.task.payload)
+
+    @property
+    def metadata(self) -> Any:
+        return None if self.task.metadata is None else json.loads(self.task.metadata)
+
+    # Steps
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Awaitable[T]] | Callable[..., T],
+        *args: Any,
+        key: str | None = None,
+        validate: Callable[[Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The recorded result of `function(*args, **kwargs)`, run at most once to its end over all attempts.
+
+        The step is known by its name, scope and arguments (or `key`); its result must be JSON. A synchronous function
+        runs in the thread pool. What `validate` raises rejects the result before it is recorded.
+        """
+        scope = self.scope
+        step = StepKey(scope, name, key if key is not None else digest_arguments(args, kwargs))
+        journal = await self.journal()
+        known = journal.find(step)
+        if known is not None:
+            return json.loads(known.value)
+        self.check_parked()
+        with self.inside(f"{scope}/{name}:{step.digest[:8]}"):
+            result = await self._call(function, *args, **kwargs)
+        if validate is not None:
+            accept(validate, result, name)
+        value = json.dumps(result, separators=(",", ":")).encode()
+        await self.record(self.new_record(journal, step, "value", value))
+        return json.loads(value)
+
+    async def now(self) -> float:
+        """The wall clock in seconds since the epoch, recorded: the same after a crash."""
+        return float(await self.step("now", self.services.clock.wall))
+
+    async def random(self) -> float:
+        """A random number in [0, 1), recorded."""
+        return float(await self.step("random", self.services.random.random))
+
+    async def uuid(self) -> str:
+        """A random UUID, recorded."""
+        return str(await self.step("uuid", lambda: str(uuid.uuid4())))
+
+    async def gather(self, *branches: Awaitable[Any]) -> list[Any]:
+        """Run branches side by side, each in a scope of its own; their results in order.
+
+        When one fails the others are cancelled, and its error is raised.
+        """
+        scope = self.scope
+        number = self._branches[scope] = self._branches.get(scope, -1) + 1
+
+        async def run(place: int, branch: Awaitable[Any]) -> Any:
+            with self.inside(f"{scope}/gather{number}.{place}"):
+                return await branch
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(run(place, branch)) for place, branch in enumerate(branches)]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in running]
+
+    @contextlib.asynccontextmanager
+    async def branch(self, key: str) -> AsyncIterator[None]:
+        """A scope of its own for code that runs beside other code of the same task."""
+        with self.inside(f"{self.scope}/{key}"):
+            yield
+
+    @contextlib.contextmanager
+    def validating(self, validate: Callable[[Any], Any]) -> Iterator[None]:
+        """Replies of model calls made inside (by any SDK on the gated transport) must pass `validate(body)` before
+        they are recorded; what it raises makes the call a failed try."""
+        token = _validator.set(validate)
+        try:
+            yield
+        finally:
+            _validator.reset(token)
+
+    # What the transport and the runner need
+
+    @contextlib.asynccontextmanager
+    async def off_slot(self) -> AsyncIterator[None]:
+        """Wait for something that is no call without keeping others from running."""
+        self.holding.wait()
+        yield
+        await self.services.exchange.admitter.regain_slot(Caller(self.task.rank))
+        self.holding.returned()
+
+    @property
+    def scope(self) -> str:
+        position = _position.get()
+        return position.scope if position is not None and position.context is self else ""
+
+    @contextlib.contextmanager
+    def inside(self, scope: str) -> Iterator[None]:
+        token = _position.set(Position(self, scope))
+        try:
+            yield
+        finally:
+            _position.reset(token)
+
+    async def journal(self) -> Journal:
+        """The task's journal; read from the store once, and only when something may be in it."""
+        if self._journal is None:
+            if not self.task.journaled:
+                self._journal = Journal(self.task.id, strict=self.options.strict_journal)
+                return self._journal
+            self._journal_lock = self._journal_lock or asyncio.Lock()
+            async with self._journal_lock:
+                if self._journal is None:
+                    seq = self.task.seq
+                    records = await self.services.committer.read(lambda reader: reader.journal(seq))
+                    self._journal = Journal(self.task.id, records, self.options.strict_journal)
+        return self._journal
+
+    def new_record(self, journal: Journal, key: StepKey, kind: str, value: bytes) -> StepRecord:
+        return StepRecord(
+            seq=self.task.seq,
+            claim_no=self.task.claim_no,
+            key=key,
+            occurrence=journal.number(key),
+            kind=kind,
+            value=value,
+            at=self.services.clock.wall(),
+        )
+
+    async def record(self, record: StepRecord) -> None:
+        """Make a step durable; a node that lost the task must not go on with it."""
+        (kept,) = await self.services.committer.do("record", [record])
+        if not kept:
+            raise Parked
+
+    def caller(self, key: StepKey) -> Caller:
+        task = self.task
+        return Caller(task.rank, task.seq, task.claim_no, key.digest, task.lane)
+
+    def check_parked(self) -> None:
+        """Raise `Parked` when the task is to leave; again at each step when a handler swallowed it."""
+        if self.parked or self.services.stopping:
+            raise Parked
+
+    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        if args or kwargs:
+            return await self.services.in_thread(function, *args, **kwargs)
+        result = function()
+        return await result if inspect.isawaitable(result) else result
+
+
+def accept(validate: Callable[[Any], Any], result: Any, name: str) -> None:
+    """Raise `ReplyRejected` with the validator's own words when `result` does not pass."""
+    try:
+        verdict = validate(result)
+    except Exception as error:
+        raise ReplyRejected(f"step {name}: the reply was rejected: {error}") from error
+    if verdict is False:
+        raise ReplyRejected(f"step {name}: the reply was rejected by validate=")

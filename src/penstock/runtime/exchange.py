@@ -1,0 +1,301 @@
+"""One call through journal and gate: answered from the journal, or admitted, sent, settled and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from penstock.admission import Observed
+from penstock.errors import CallFailed
+from penstock.llm.ratelimit_headers import read_limits
+from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
+from penstock.llm.request_body import ask_for_usage, request_hash
+from penstock.llm.usage_reading import ReplyFacts, read_reply
+from penstock.llm.wire import CallShape, Family, read_call, read_object
+from penstock.model.rank import Rank
+from penstock.model.step import StepKey, StepRecord
+from penstock.model.usage import Usage
+from penstock.pricing import cost_pico
+from penstock.runtime.admitter import Admitter
+from penstock.runtime.context import TaskContext, accept, current_position, current_validator
+from penstock.runtime.flights import Flights
+from penstock.runtime.permit import Caller, Permit
+from penstock.runtime.replies import Route, WireReply, WireRequest, decode_reply, encode_reply
+from penstock.runtime.services import Services
+from penstock.runtime.streaming import relay
+from penstock.runtime.weigher import Weighed, Weigher
+
+log = logging.getLogger("penstock.calls")
+
+# Refusals that say "later" about the limit, not about the request: the call goes back to the line by itself.
+WAITED_OUT: dict[Refusal, str] = {
+    Refusal.RATE_LIMITED: "limited",
+    Refusal.SLOW_DOWN: "slow_down",
+    Refusal.OVERLOADED: "overloaded",
+    Refusal.CAPACITY: "overloaded",
+}
+MOST_REFUSALS = 10
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way, with where it comes from."""
+
+    request: WireRequest
+    shape: CallShape
+    routes: Sequence[Route]
+    context: TaskContext | None
+    key: StepKey
+    hide_usage: bool = False
+
+    @property
+    def tenant(self) -> str:
+        return self.context.tenant if self.context is not None else ""
+
+    @property
+    def type(self) -> str:
+        return self.context.task.type if self.context is not None else ""
+
+
+class Exchange:
+    """Makes every model call of this node."""
+
+    def __init__(self, services: Services, admitter: Admitter, weigher: Weigher, flights: Flights) -> None:
+        self.services = services
+        self.admitter = admitter
+        self.weigher = weigher
+        self.flights = flights
+        self.calls = 0
+        self.refused = 0
+        self.replayed = 0
+        self._warned: set[str] = set()
+
+    async def call(self, request: WireRequest, routes: Sequence[Route]) -> WireReply:
+        """The reply to `request` by one of `routes`.
+
+        Raises what the HTTP library raises, `Refused` for what the gate can never admit, and `ReplyRejected` when a
+        validator is set and the reply does not pass.
+        """
+        shape = read_call(request.method, request.path, request.body)
+        position = current_position()
+        context = position.context if position is not None else None
+        scope = position.scope if position is not None else ""
+        digest = request_hash(request.method, request.path, request.body)[:32]
+        call = Call(request, shape, routes, context, StepKey(scope, f"{request.method} {shape.path}", digest))
+        self._warn_once(call)
+        if context is None:
+            return await self._admit_and_send(call)
+        journal = await context.journal()
+        known = journal.find(call.key)
+        if known is not None:
+            self.replayed += 1
+            return decode_reply(known.value)
+        options = context.options
+        shared = (options.merge or options.cache_ttl is not None) and not shape.stream
+        if not shared or shape.family is Family.UNKNOWN:
+            return await self._admit_and_send(call)
+        reply = await self.flights.share(
+            call.tenant, digest, options, lambda: self._admit_and_send(call), context.off_slot
+        )
+        if reply.replayed:
+            await context.record(context.new_record(journal, call.key, "http", encode_reply(reply)))
+        return reply
+
+    # One call, as often as it takes to get past the limits of the provider
+
+    async def _admit_and_send(self, call: Call) -> WireReply:
+        for refusals in range(MOST_REFUSALS + 1):
+            if call.context is not None:
+                call.context.check_parked()
+            weighed = [self._weigh(call, route) for route in call.routes]
+            permit = await self._admitted(call, weighed)
+            chosen = next(place for place, one in enumerate(weighed) if one.ask is permit.ask)
+            outcome = await self._send(call, call.routes[chosen], weighed[chosen], permit)
+            if isinstance(outcome, WireReply):
+                return outcome
+            reply, report = outcome
+            self.refused += 1
+            if refusals == MOST_REFUSALS:
+                return reply
+            log.info("%s refused a call (%s); it waits", call.routes[chosen].endpoint, report.code or report.kind)
+        raise AssertionError("unreachable")
+
+    def _weigh(self, call: Call, route: Route) -> Weighed:
+        return self.weigher.weigh(
+            call.shape, route.base_url, endpoint=route.endpoint, tenant=call.tenant, type=call.type
+        )
+
+    async def _admitted(self, call: Call, weighed: Sequence[Weighed]) -> Permit:
+        context = call.context
+        asks = [one.ask for one in weighed]
+        if context is None:
+            return await self.admitter.admit(asks, Caller(Rank(0, self.services.clock.wall())))
+        context.holding.wait()
+        permit = await self.admitter.admit(asks, context.caller(call.key))
+        context.holding.call_begins()
+        return permit
+
+    async def _send(
+        self, call: Call, route: Route, weighed: Weighed, permit: Permit
+    ) -> WireReply | tuple[WireReply, RefusalReport]:
+        """Send one admitted call; a reply for the caller, or a refusal to wait out."""
+        self.calls += 1
+        request = self._prepared(call, weighed)
+        started = self.services.clock.monotonic()
+        streaming = False
+        try:
+            permit.sent()
+            reply = await route.send(request)
+            self._observe(permit, weighed, reply)
+            if not reply.ok:
+                return await self._failed(reply, permit, started)
+            if call.shape.stream and "event-stream" in reply.header("content-type"):
+                streaming = True
+                reply.chunks = relay(self, call, weighed, permit, reply, started)
+                return reply
+            await reply.read()
+            return await self._answered(call, weighed, permit, reply, started)
+        except route.unsent:
+            permit.release()
+            raise
+        except BaseException as error:
+            if not permit.ended:
+                permit.uncertain()
+                if isinstance(error, route.broken):
+                    self.admitter.gate.refused(permit.ask, "timeout", None, self.services.clock.monotonic())
+            raise
+        finally:
+            if not streaming:
+                self.over(call)
+
+    def over(self, call: Call) -> None:
+        """The call is over: its slot goes back to the handler."""
+        if call.context is not None:
+            call.context.holding.call_ended()
+        else:
+            self.services.slots.give()
+
+    def _prepared(self, call: Call, weighed: Weighed) -> WireRequest:
+        body = call.shape.body
+        if body is None or not call.shape.stream or not weighed.profile.stream_usage:
+            return call.request
+        asking, added = ask_for_usage(call.shape.family, body)
+        if not added:
+            return call.request
+        call.hide_usage = True
+        request = call.request
+        return WireRequest(request.method, request.url, request.path, request.headers, encode_body(asking))
+
+    async def _answered(
+        self, call: Call, weighed: Weighed, permit: Permit, reply: WireReply, started: float
+    ) -> WireReply:
+        family = call.shape.family
+        body = read_object(reply.body)
+        if family is not Family.UNKNOWN and body is None:
+            permit.uncertain()  # billed, most likely, and of no use: neither recorded nor free
+            return reply
+        facts = read_reply(family, body)
+        validator = current_validator()
+        if validator is not None and body is not None:
+            try:
+                accept(validator, body, call.key.name)
+            except Exception:
+                self.booked(weighed, permit, facts, started)
+                raise
+        await self.settle_and_record(call, weighed, permit, facts, reply, started)
+        return reply
+
+    async def settle_and_record(
+        self,
+        call: Call,
+        weighed: Weighed,
+        permit: Permit,
+        facts: ReplyFacts,
+        reply: WireReply,
+        started: float,
+    ) -> None:
+        """Book the usage and journal the reply in one transaction, and return when that is durable."""
+        settled, usage, cost = self.booked(weighed, permit, facts, started)
+        if call.context is None:
+            await settled
+            return
+        journal = await call.context.journal()
+        record: StepRecord = call.context.new_record(journal, call.key, "http", encode_reply(reply))
+        record.input_tokens, record.output_tokens, record.cost = usage.input_tokens, usage.output_tokens, cost
+        await call.context.record(record)
+
+    def booked(
+        self, weighed: Weighed, permit: Permit, facts: ReplyFacts, started: float
+    ) -> tuple[asyncio.Future[object], Usage, int]:
+        """Settle to what the reply says, or to the estimate where it says nothing."""
+        usage = facts.usage
+        if usage is None:
+            usage = Usage(weighed.ask.input_tokens, round(weighed.ask.output_mean))
+        else:
+            self.weigher.learn(weighed, usage)
+        cost = 0 if weighed.price is None else cost_pico(weighed.price, usage)
+        now = self.services.clock.monotonic()
+        future = permit.settle(usage, cost)
+        self.admitter.gate.succeeded(permit.ask, now - started, usage.output_tokens, now)
+        return future, usage, cost
+
+    async def _failed(
+        self, reply: WireReply, permit: Permit, started: float
+    ) -> WireReply | tuple[WireReply, RefusalReport]:
+        body = await reply.read()
+        now = self.services.clock.monotonic()
+        report = read_refusal(reply.status, dict(reply.headers), body, self.services.clock.wall())
+        if report.kind is Refusal.TIMEOUT:
+            permit.uncertain()
+        else:
+            permit.settle(Usage(), 0)
+        waited_out = WAITED_OUT.get(report.kind)
+        if waited_out is None or not report.retryable:
+            return reply
+        self.admitter.gate.refused(permit.ask, waited_out, report.retry_after, now)  # type: ignore[arg-type]
+        return reply, report
+
+    def _observe(self, permit: Permit, weighed: Weighed, reply: WireReply) -> None:
+        now = self.services.clock.wall()
+        report = read_limits(dict(reply.headers), now, weighed.profile.requests_header_seconds)
+        if not report:
+            return
+        observed = [
+            Observed(
+                one.dimension,
+                one.limit,
+                one.remaining,
+                None if one.reset_at is None else max(0.0, one.reset_at - now),
+            )
+            for one in report.limits
+            if one.window_seconds == 60.0
+        ]
+        self.admitter.gate.observe(permit.grant, observed, self.services.clock.monotonic())
+
+    def _warn_once(self, call: Call) -> None:
+        if call.context is None and "outside" not in self._warned:
+            self._warned.add("outside")
+            log.warning("a model call was made outside any task: it is limited and metered, but not journaled")
+        path = call.shape.path
+        if call.shape.family is Family.UNKNOWN and path not in self._warned and len(self._warned) < 100:
+            self._warned.add(path)
+            log.warning("%s is no known model call: it counts as one request, without tokens or money", path)
+
+
+def encode_body(body: dict[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def call_failed(reply: WireReply, now: float) -> CallFailed:
+    """The error that says why this reply is no answer."""
+    report = read_refusal(reply.status, dict(reply.headers), reply.body, now)
+    return CallFailed(
+        f"the provider answered {reply.status} ({report.code or report.kind}): {report.message or 'no message'}",
+        reason=str(report.kind),
+        status=reply.status,
+        retryable=report.retryable,
+        retry_after=report.retry_after,
+    )

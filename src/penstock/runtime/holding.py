@@ -1,0 +1,105 @@
+"""What an attempt holds: its handler's slot, the slots of its calls, and the time it has used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from penstock.model.clock import Clock
+from penstock.model.stopwatch import Stopwatch
+from penstock.runtime.slots import Slots
+
+
+class Holding:
+    """Keeps the books of one attempt. A slot is given up at every wait and comes back with the permit, so a handler
+    that waits never keeps others from running; time counts only while a slot is held."""
+
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_handler",
+        "_on_timeout",
+        "_slots",
+        "_timeout",
+        "_timer",
+        "_watch",
+        "on_first_wait",
+    )
+
+    def __init__(self, slots: Slots, clock: Clock, timeout: float | None) -> None:
+        self._slots = slots
+        self._clock = clock
+        self._timeout = timeout
+        self._handler = False
+        self._calls = 0
+        self._watch = Stopwatch() if timeout is not None else None
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_timeout: Callable[[], None] | None = None
+        self.on_first_wait: Callable[[], None] | None = None
+
+    def reach_gate(self) -> None:
+        """The attempt comes to the gate for the first time, or never will."""
+        if self.on_first_wait is not None:
+            notify, self.on_first_wait = self.on_first_wait, None
+            notify()
+
+    def begin(self, on_timeout: Callable[[], None]) -> None:
+        """The dispatcher took a slot for the handler."""
+        self._handler = True
+        self._on_timeout = on_timeout
+        self._changed()
+
+    def wait(self) -> None:
+        """The handler is about to wait: its slot goes to somebody else."""
+        self.reach_gate()
+        if self._handler:
+            self._handler = False
+            self._slots.give()
+            self._changed()
+
+    def returned(self) -> None:
+        """The handler comes back from a wait with a slot."""
+        if self._handler:
+            self._slots.give()
+        self._handler = True
+        self._changed()
+
+    def call_begins(self) -> None:
+        """A permit came with a slot."""
+        self._calls += 1
+        self._changed()
+
+    def call_ended(self) -> None:
+        """The call is over: its slot becomes the handler's, or goes back."""
+        self._calls -= 1
+        if self._handler:
+            self._slots.give()
+        else:
+            self._handler = True
+        self._changed()
+
+    def end(self) -> None:
+        """The attempt is over."""
+        if self._handler:
+            self._handler = False
+            self._slots.give()
+        self._changed()
+
+    def used(self) -> float:
+        """Seconds of handler and call time so far (0 when nobody limits them)."""
+        return 0.0 if self._watch is None else self._watch.used(self._clock.monotonic())
+
+    def _changed(self) -> None:
+        if self._watch is None or self._timeout is None:
+            return
+        now = self._clock.monotonic()
+        if self._handler or self._calls:
+            self._watch.go(now)
+            if self._timer is None and self._on_timeout is not None:
+                left = max(0.0, self._timeout - self._watch.used(now))
+                self._timer = asyncio.get_running_loop().call_later(left, self._on_timeout)
+            return
+        self._watch.halt(now)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,203 @@
+"""A node: one process that dispatches and works. Puts the parts of this room together, and takes them down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from penstock.admission import Gate, GateLimits
+from penstock.model.clock import Clock
+from penstock.model.rank import Policy
+from penstock.model.states import FINAL
+from penstock.model.task import Finish, PutBack
+from penstock.pricing import PriceTable
+from penstock.runtime.admitter import Admitter
+from penstock.runtime.caretakers import (
+    LEASE_SECONDS,
+    POISON_AFTER,
+    Pruner,
+    Reporter,
+    Rescuer,
+    Timer,
+    Watcher,
+)
+from penstock.runtime.committer import Committer
+from penstock.runtime.dispatcher import Dispatcher
+from penstock.runtime.exchange import Exchange
+from penstock.runtime.flights import Flights
+from penstock.runtime.handlers import Handlers
+from penstock.runtime.looper import Looper
+from penstock.runtime.recovery import restore_gate
+from penstock.runtime.runner import Runner
+from penstock.runtime.services import Services
+from penstock.runtime.settings import Settings
+from penstock.runtime.slots import Slots
+from penstock.runtime.weigher import Weigher
+from penstock.stores.contract import Control, Store, Transaction
+
+log = logging.getLogger("penstock.node")
+
+
+class Node:
+    """Dispatches the tasks of one store. `on_end` hears of every end that this node wrote."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        policy: Policy,
+        handlers: Handlers,
+        clock: Clock,
+        on_end: Callable[[Finish], None],
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.policy = policy
+        self.handlers = handlers
+        self.clock = clock
+        self._on_end = on_end
+        self._loopers: list[Looper] = []
+        self._idle = asyncio.Event()
+        self.id = 0
+        self.finished = 0
+
+    async def start(self) -> None:
+        """Take back what an earlier process left, rebuild the gate, and begin to dispatch."""
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="penstock-handler")
+        self.committer = Committer(self.store, settings.max_queue_size)
+        await self.committer.start()
+        slots = Slots(settings.max_concurrent)
+        chance = random.Random(settings.seed)
+        self.services = Services(self.clock, slots, self.committer, chance, threads, loop)
+        self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
+        self.gate = Gate(self.gate_limits(), self.clock.monotonic(), self.clock.wall())
+        await self.committer.run(self._arrive)
+        self.admitter = Admitter(self.gate, slots, self.committer, self.clock, self.id)
+        self.services.exchange = Exchange(
+            self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
+        )
+        self.runner = Runner(self.services, self.handlers, self.policy, self._ended, self._returned)
+        self.dispatcher = Dispatcher(
+            self.services, self.admitter, self.runner, self.id, settings.open_limit
+        )
+        self.dispatcher.on_idle = self._idle.set
+        await self._learn_lanes()
+        self.timer = Timer(self.committer, self.dispatcher, self.clock)
+        self._loopers = [
+            self.timer,
+            Rescuer(self.committer, self.dispatcher, self.clock, self.id, self.dispatcher.stop),
+            Watcher(self.store, self.committer, self._changed_by_others),
+            Reporter(self.admitter, self.committer, self.clock, self.id),
+            Pruner(self.store, self.committer, self.clock, settings.keep.rule),
+        ]
+        for looper in self._loopers:
+            await looper.start()
+        self.dispatcher.notice_all()
+
+    async def stop(self, now: bool = False) -> None:
+        """Start nothing more and let calls in flight finish; with `now`, cancel them. Both resume later."""
+        self.dispatcher.stop()
+        self.services.stopping = True
+        self.admitter.close()
+        await self._drain(now)
+        for looper in reversed(self._loopers):
+            await looper.stop()
+        await self.committer.run(lambda store: store.leave(self.id))
+        await self.committer.stop()
+        self.services.threads.shutdown(wait=False, cancel_futures=True)
+
+    def leave_now(self) -> None:
+        """Cancel what still runs; a `stop` under way then ends at once."""
+        for running in list(self.dispatcher.open.values()):
+            self.runner.leave(running, "stop")
+
+    async def idle(self) -> None:
+        """Wait until nothing is open and nothing claimable is known."""
+        while not self.dispatcher.idle:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def gate_limits(self) -> GateLimits:
+        settings = self.settings
+        counts = settings.counts or "actual"
+        return settings.limits.for_gate(settings.max_concurrent, counts)
+
+    def notice(self, lane: int, due_at: float | None) -> None:
+        """A task was added to this lane."""
+        if not self.dispatcher.knows(lane):
+            asyncio.ensure_future(self._learn_lanes())
+        elif due_at is not None and due_at > self.clock.wall():
+            self.timer.expect(due_at)
+        else:
+            self.dispatcher.notice(lane)
+
+    def cancel_running(self, seq: int) -> bool:
+        """Cancel an open task of this node."""
+        running = self.dispatcher.open.get(seq)
+        if running is None:
+            return False
+        self.runner.leave(running, "cancel")
+        return True
+
+    async def _drain(self, now: bool) -> None:
+        while self.dispatcher.open:
+            if now:
+                self.leave_now()
+            futures = [running.future for running in self.dispatcher.open.values() if running.future]
+            if not futures:
+                break
+            await asyncio.wait(futures)
+            await asyncio.sleep(0)
+
+    def _arrive(self, store: Transaction) -> None:
+        wall, monotonic = self.clock.wall(), self.clock.monotonic()
+        gone = [node.id for node in store.nodes()]  # the dispatch lock is ours: nobody else is alive
+        self.id = store.join(
+            f"{socket.gethostname()}:{os.getpid()}", os.getpid(), socket.gethostname(), wall, wall + LEASE_SECONDS
+        )
+        rescued = store.rescue(wall, wall, POISON_AFTER, gone)
+        if rescued.count:
+            log.info("took back %d tasks that an earlier process left", rescued.count)
+        settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
+        self.weigher.restore(settled[-1000:])
+
+    async def _learn_lanes(self) -> None:
+        for stored in await self.committer.read(lambda reader: reader.lanes()):
+            self.dispatcher.know(stored.id, stored.lane)
+        self.dispatcher.notice_all()
+
+    def _ended(self, ends: list[Finish]) -> None:
+        self.finished += len(ends)
+        for end in ends:
+            assert end.status in FINAL
+            self._on_end(end)
+
+    def _returned(self, items: list[PutBack]) -> None:
+        for item in items:
+            if item.due_at is not None:
+                self.timer.expect(item.due_at)
+            else:
+                self.dispatcher.notice(item.task.lane)
+
+    def _changed_by_others(self, controls: Sequence[Control], pauses: Sequence[str]) -> None:
+        for control in controls:
+            if control.kind == "cancel" and control.task is not None:
+                self.cancel_running(control.task)
+        self.apply_pauses(pauses)
+        self.timer.expect(self.clock.wall())
+        asyncio.ensure_future(self._learn_lanes())
+
+    def apply_pauses(self, pauses: Sequence[str]) -> None:
+        """Start nothing of what is paused."""
+        self.dispatcher.paused = "all" in pauses
+        self.dispatcher.paused_types = frozenset(
+            scope.removeprefix("type:") for scope in pauses if scope.startswith("type:")
+        )
+        self.dispatcher.dispatch_soon()

@@ -1,0 +1,81 @@
+"""Requests and replies on the wire, independent of any HTTP library, and how a reply is journaled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+Headers = list[tuple[str, str]]
+
+# Kept with a recorded reply: what SDKs read. Cookies, limits and lengths belong to the moment, not to the reply.
+_KEPT = ("content-type", "x-request-id", "request-id", "openai-version", "openai-model", "openai-processing-ms")
+
+
+@dataclass(slots=True)
+class WireRequest:
+    """One HTTP request: `url` is absolute, `body` complete."""
+
+    method: str
+    url: str
+    path: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(slots=True)
+class WireReply:
+    """One HTTP reply, its body decoded: either whole (`body`) or as it comes (`chunks`)."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    chunks: AsyncIterator[bytes] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
+    replayed: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def header(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    async def read(self) -> bytes:
+        """The whole body; afterwards it is in `body`."""
+        if self.chunks is not None:
+            parts = [chunk async for chunk in self.chunks]
+            self.body, self.chunks = b"".join(parts), None
+            if self.close is not None:
+                await self.close()
+        return self.body
+
+
+Send = Callable[[WireRequest], Awaitable[WireReply]]
+"""Makes one HTTP request. The reply's body comes in `chunks`; errors of the HTTP library pass through."""
+
+
+@dataclass(slots=True)
+class Route:
+    """A way to make a call: the endpoint's name for limits, its address, and how to send. `unsent` are the errors
+    that prove that nothing was billed, because no byte of the request reached the provider."""
+
+    endpoint: str
+    base_url: str
+    send: Send
+    unsent: tuple[type[BaseException], ...]
+    broken: tuple[type[BaseException], ...]
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def encode_reply(reply: WireReply) -> bytes:
+    """A reply as it is journaled: one line of JSON, then the body."""
+    kept = [(key.lower(), value) for key, value in reply.headers if key.lower() in _KEPT]
+    return json.dumps([reply.status, kept], separators=(",", ":")).encode() + b"\n" + reply.body
+
+
+def decode_reply(value: bytes) -> WireReply:
+    """The reply that `encode_reply` wrote."""
+    head, _, body = value.partition(b"\n")
+    status, headers = json.loads(head)
+    return WireReply(status, [(key, text) for key, text in headers], body, replayed=True)

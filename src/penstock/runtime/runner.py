@@ -1,0 +1,172 @@
+"""Runs one attempt of a task: handler in, end or put-back out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from penstock.errors import Parked, PenstockError
+from penstock.model.options import read_options
+from penstock.model.rank import Policy, Rank
+from penstock.model.states import TaskStatus
+from penstock.model.task import Claimed, Finish, PutBack
+from penstock.runtime.context import Position, TaskContext, _position
+from penstock.runtime.handlers import Handlers
+from penstock.runtime.outcomes import Judgement, judge
+from penstock.runtime.services import Services
+
+log = logging.getLogger("penstock.tasks")
+
+
+class Running:
+    """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being cancelled."""
+
+    __slots__ = ("context", "future", "leave", "task")
+
+    def __init__(self, task: Claimed, context: TaskContext) -> None:
+        self.task = task
+        self.context = context
+        self.future: asyncio.Task[None] | None = None
+        self.leave: str | None = None
+
+
+class Runner:
+    """Turns what a handler does into the verbs of the store; ends of one turn of the loop go out together."""
+
+    def __init__(
+        self,
+        services: Services,
+        handlers: Handlers,
+        policy: Policy,
+        on_end: Callable[[list[Finish]], None],
+        on_put_back: Callable[[list[PutBack]], None],
+    ) -> None:
+        self.services = services
+        self.handlers = handlers
+        self.policy = policy
+        self._on_end = on_end
+        self._on_put_back = on_put_back
+        self._ends: list[Finish] = []
+
+    def open(self, task: Claimed) -> Running:
+        """Make the task's context; a slot was taken for it."""
+        return Running(task, TaskContext(task, read_options(task.options), self.services))
+
+    async def run(self, running: Running) -> None:
+        """One attempt, to its end. Never raises but for what ends the loop."""
+        context = running.context
+        _position.set(Position(context, ""))
+        context.holding.begin(lambda: self.leave(running, "timeout"))
+        try:
+            handler = self.handlers[running.task.type]
+            if handler.is_async:
+                result = await handler.function(context)
+            else:
+                result = await self.services.in_thread(handler.function, context)
+            self._completed(running, result)
+        except Parked:
+            self._put_back(running)
+        except asyncio.CancelledError:
+            self._left(running)
+        except Exception as error:
+            if not isinstance(error, PenstockError):
+                log.debug("task %s raised", running.task.id, exc_info=True)
+            self._failed(running, judge(error))
+        finally:
+            context.holding.end()
+
+    def leave(self, running: Running, reason: str) -> None:
+        """Cancel the attempt: `cancel`, `timeout` or `stop`."""
+        if running.leave is None and running.future is not None:
+            running.leave = reason
+            running.context.parked = True
+            running.future.cancel()
+
+    def _completed(self, running: Running, result: Any) -> None:
+        if result is None:
+            text = None
+        else:
+            try:
+                text = json.dumps(result, separators=(",", ":"), ensure_ascii=False)
+            except (TypeError, ValueError) as error:
+                message = f"the handler of {running.task.type!r} returned what is no JSON: {error}"
+                self._failed(running, Judgement("result_not_json", message, retryable=False))
+                return
+        self._end(
+            Finish(
+                running.task,
+                TaskStatus.COMPLETED,
+                self.services.clock.wall(),
+                text,
+                keep=running.context.options.keep,
+            )
+        )
+
+    def _failed(self, running: Running, verdict: Judgement) -> None:
+        task, retry = running.task, running.context.options.retry
+        wall = self.services.clock.wall()
+        if verdict.retryable and not retry.exhausted(task.attempt):
+            delay = retry.delay(task.attempt, self.services.random.random(), verdict.retry_after)
+            rank = self._rank(task, wall)
+            self._send_back(
+                PutBack(task, TaskStatus.RETRYING, wall, rank, wall + delay, verdict.as_text(task.attempt))
+            )
+            return
+        self._end(
+            Finish(
+                task,
+                TaskStatus.FAILED,
+                wall,
+                error=verdict.as_text(task.attempt),
+                keep=running.context.options.keep,
+            )
+        )
+
+    def _left(self, running: Running) -> None:
+        if running.leave == "cancel":
+            error = json.dumps({"code": "cancelled", "message": "cancelled by request"})
+            wall = self.services.clock.wall()
+            self._end(Finish(running.task, TaskStatus.CANCELLED, wall, error=error))
+        elif running.leave == "timeout":
+            limit = running.context.options.timeout
+            message = f"handler and calls took longer than the timeout of {limit:g} seconds"
+            self._failed(running, Judgement("timeout", message, retryable=True))
+        else:
+            self._put_back(running)
+
+    def _put_back(self, running: Running) -> None:
+        task = running.task
+        self._send_back(PutBack(task, TaskStatus.QUEUED, self.services.clock.wall(), task.rank))
+
+    def _rank(self, task: Claimed, now: float) -> Rank:
+        return self.policy.rank(task, now)
+
+    def _send_back(self, item: PutBack) -> None:
+        def deliver(outcomes: list[bool]) -> None:
+            if outcomes[0]:
+                self._on_put_back([item])
+
+        self.services.committer.send("put_back", [item], deliver, _lost)
+
+    def _end(self, end: Finish) -> None:
+        if not self._ends:
+            self.services.loop.call_soon(self._flush)
+        self._ends.append(end)
+
+    def _flush(self) -> None:
+        ends, self._ends = self._ends, []
+
+        def deliver(outcomes: list[bool]) -> None:
+            self._on_end(
+                ends if all(outcomes) else [end for end, kept in zip(ends, outcomes, strict=True) if kept]
+            )
+
+        self.services.committer.send("finish", ends, deliver, _lost)
+
+
+def _lost(error: BaseException) -> None:
+    # The task stays claimed; whoever opens the store next finds it and goes on from its journal.
+    log.error("the end of a task could not be stored: %s", error)

@@ -1,0 +1,190 @@
+"""HTTP transports that put any SDK on `httpx2` (or `httpx`) behind gate and journal, without change of its code.
+
+    client = AsyncOpenAI(http_client=httpx2.AsyncClient(transport=transport))
+
+The classes are made per library, because a transport must return the library's own `Response`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+import traceback
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from types import ModuleType
+from typing import Any, TypeVar
+
+from penstock.errors import BlockingCall, MissingExtra, PenstockError, Refused
+from penstock.runtime.exchange import Exchange
+from penstock.runtime.refused_reply import refused_reply
+from penstock.runtime.replies import Headers, Route, WireReply, WireRequest
+
+T = TypeVar("T")
+
+_DECODED = ("content-encoding", "content-length", "transfer-encoding")
+
+
+def http_library(name: str) -> ModuleType:
+    """The HTTP library of that name: `httpx2`, or `httpx` for SDKs that still stand on it."""
+    if name == "httpx2":
+        import httpx2
+
+        return httpx2
+    try:
+        import httpx
+    except ImportError:
+        raise MissingExtra("httpx", "httpx") from None
+    return httpx
+
+
+def endpoint_name(url: Any, headers: Headers) -> str:
+    """What limits of this address and key are kept under: the host, and six digits of the key's hash."""
+    key = next((text for name, text in headers if name.lower() in ("authorization", "x-api-key", "api-key")), "")
+    place = url.host if url.port is None else f"{url.host}:{url.port}"
+    return f"{place}#{hashlib.sha256(key.encode()).hexdigest()[:6]}" if key else str(place)
+
+
+def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
+    """An async transport of `library`; `inner` makes the real connections (by default the library's own)."""
+    http = http_library(library)
+    lower = inner if inner is not None else http.AsyncHTTPTransport(limits=_limits(http))
+
+    class Body(http.AsyncByteStream):  # type: ignore[name-defined,misc]
+        def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+            self._chunks = chunks
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._chunks:
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._chunks.aclose()  # type: ignore[attr-defined]
+
+    class GatedTransport(http.AsyncBaseTransport):  # type: ignore[name-defined,misc]
+        """Every request of the client waits its turn at the gate, is metered, and answers from the journal."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            await request.aread()
+            reply = await answered(exchange, _wire(request), [_route(http, lower, request)])
+            content = {"content": reply.body} if reply.chunks is None else {"stream": Body(reply.chunks)}
+            return http.Response(reply.status, headers=reply.headers, request=request, **content)
+
+        async def aclose(self) -> None:
+            await lower.aclose()
+
+    return GatedTransport()
+
+
+def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
+    """A transport for synchronous clients in worker threads; the exchange itself runs on the manager's loop."""
+    http = http_library(library)
+    lower = inner if inner is not None else http.AsyncHTTPTransport(limits=_limits(http))
+    loop = exchange.services.loop
+
+    class Body(http.SyncByteStream):  # type: ignore[name-defined,misc]
+        def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+            self._chunks = chunks
+
+        def __iter__(self) -> Iterator[bytes]:
+            while (chunk := wait_for(loop, _next_chunk(self._chunks))) is not None:
+                yield chunk
+
+        def close(self) -> None:
+            wait_for(loop, self._chunks.aclose())  # type: ignore[attr-defined]
+
+    class GatedSyncTransport(http.BaseTransport):  # type: ignore[name-defined,misc]
+        """The same for synchronous clients."""
+
+        def handle_request(self, request: Any) -> Any:
+            request.read()
+            reply = wait_for(loop, answered(exchange, _wire(request), [_route(http, lower, request)]))
+            content = {"content": reply.body} if reply.chunks is None else {"stream": Body(reply.chunks)}
+            return http.Response(reply.status, headers=reply.headers, request=request, **content)
+
+        def close(self) -> None:
+            wait_for(loop, lower.aclose())
+
+    return GatedSyncTransport()
+
+
+async def answered(exchange: Exchange, request: WireRequest, routes: Sequence[Route]) -> WireReply:
+    """The reply; a refusal of our own comes as an HTTP error that no SDK tries again."""
+    try:
+        return await exchange.call(request, routes)
+    except Refused as refusal:
+        return refused_reply(refusal)
+
+
+def wait_for(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` on the loop from another thread and wait; refused on the loop's own thread, which it would block."""
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is loop:
+        work.close()
+        raise BlockingCall(
+            f"a synchronous model call blocks the event loop at {_user_line()}; use the SDK's async client, or make "
+            "the handler a plain function, which runs in a thread"
+        )
+    try:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+    except concurrent.futures.CancelledError:
+        raise PenstockError("the call was cancelled because the manager stopped") from None
+
+
+async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)
+
+
+def _user_line() -> str:
+    """The innermost line outside this package and the SDKs."""
+    for frame in reversed(traceback.extract_stack()):
+        if "site-packages" not in frame.filename and "penstock/runtime" not in frame.filename.replace("\\", "/"):
+            return f"{frame.filename}:{frame.lineno}"
+    return "an unknown line"
+
+
+def unsent_errors(http: ModuleType) -> tuple[type[BaseException], ...]:
+    """The errors that prove that no byte of a request reached the provider."""
+    return (http.ConnectError, http.ConnectTimeout, http.PoolTimeout, http.UnsupportedProtocol, http.ProxyError)
+
+
+def _limits(http: ModuleType) -> Any:
+    # The gate bounds calls; a second bound here would make them wait where nobody sees why.
+    return http.Limits(max_connections=None, max_keepalive_connections=200)
+
+
+def _wire(request: Any) -> WireRequest:
+    headers = [(key.lower(), value) for key, value in request.headers.items()]
+    return WireRequest(
+        request.method, str(request.url), request.url.raw_path.decode("ascii"), headers, request.content
+    )
+
+
+def _route(http: ModuleType, lower: Any, request: Any) -> Route:
+    headers = [(key, value) for key, value in request.headers.items()]
+
+    async def send(wire: WireRequest) -> WireReply:
+        # Asking for no compression keeps chunks as the provider cut them.
+        given = [(key, value) for key, value in wire.headers if key not in ("accept-encoding", "content-length")]
+        outgoing = http.Request(
+            wire.method,
+            wire.url,
+            headers=[*given, ("accept-encoding", "identity")],
+            content=wire.body,
+            extensions=request.extensions,
+        )
+        response = await lower.handle_async_request(outgoing)
+        response.request = outgoing
+        kept = [(key, value) for key, value in response.headers.items() if key.lower() not in _DECODED]
+        return WireReply(response.status_code, kept, chunks=response.aiter_bytes(), close=response.aclose)
+
+    return Route(
+        endpoint=endpoint_name(request.url, headers),
+        base_url=f"{request.url.scheme}://{request.url.netloc.decode('ascii')}",
+        send=send,
+        unsent=unsent_errors(http),
+        broken=(http.TransportError,),
+    )

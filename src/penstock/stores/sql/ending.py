@@ -1,0 +1,115 @@
+"""The end of a claim: a task is finished, or goes back to wait."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.model.states import TaskStatus
+from penstock.model.task import Claimed, Finish, PutBack
+from penstock.stores.sql.session import WritingSession, as_list
+
+_FINISHED_DATA = {status.value: json.dumps({"status": status.value}) for status in TaskStatus if status.final}
+_PUT_BACK_KINDS = {"queued": "put_back", "retrying": "retrying", "suspended": "suspended"}
+
+
+class Ending(WritingSession):
+    """`finish` and `put_back`: both fenced by (seq, claim_no)."""
+
+    def finish(self, ends: Sequence[Finish]) -> list[bool]:
+        numbers = self.take_numbers("finish", len(ends))
+        rows = [
+            (
+                end.status.value, end.at, no, self.place(end.result) if end.keep or end.task.batch else None,
+                end.error, end.task.seq, end.task.claim_no,
+            )
+            for end, no in zip(ends, numbers, strict=True)
+        ]  # fmt: skip
+        if self.db.many("finish", rows) == len(ends):
+            outcomes = [True] * len(ends)
+            self._close(ends)
+            return outcomes
+        ended: dict[int, int] = dict(self.db.rows("finished_nos", (as_list(end.task.seq for end in ends),)))
+        outcomes = [ended.get(end.task.seq) == no for end, no in zip(ends, numbers, strict=True)]
+        self.drop_texts(row[3] for row, landed in zip(rows, outcomes, strict=True) if not landed)
+        self._close([end for end, landed in zip(ends, outcomes, strict=True) if landed])
+        return outcomes
+
+    def _close(self, ends: Sequence[Finish]) -> None:
+        """Count and tell of the tasks that ended, and drop what is not to be kept of them."""
+        moves = Counter((end.task.batch, end.task.lane, end.task.priority, end.status.value) for end in ends)
+        for (batch, lane, priority, status), count in moves.items():
+            self.move(batch, lane, priority, "running", status, count)
+        self.events_all((end.task.seq, end.at, "finished", _FINISHED_DATA[end.status.value]) for end in ends)
+        queued = ran = 0.0
+        for end in ends:
+            task = end.task
+            queued += task.started_at - max(task.created_at, task.entered_at)
+            ran += end.at - task.started_at
+        self.total("processed", len(ends))
+        self.total("queue_seconds", queued)
+        self.total("run_seconds", ran)
+        dropped = [end.task for end in ends if not end.keep]
+        if dropped:
+            self._forget(dropped)
+
+    def _forget(self, tasks: Sequence[Claimed]) -> None:
+        self.forget_steps([task.seq for task in tasks])
+        # The writer of a batch's files still needs both texts; `drop_written` takes them.
+        self.forget_texts([task.seq for task in tasks if task.batch is None])
+
+    def forget_steps(self, seqs: Sequence[int]) -> None:
+        """Empty the journals of tasks."""
+        listed = as_list(seqs)
+        for hash, count in self.db.rows("large_steps", (listed,)):
+            self.drop_content(hash, count)
+        self.db.do("forget_steps", (listed,))
+
+    def forget_texts(self, seqs: Sequence[int]) -> None:
+        """Drop the payloads and results of tasks."""
+        listed = as_list(seqs)
+        for texts in self.db.rows("large_texts", (listed,)):
+            self.drop_texts(texts)
+        self.db.do("forget_texts", (listed,))
+
+    def put_back(self, returns: Sequence[PutBack]) -> list[bool]:
+        rows = [_put_back_row(back) for back in returns]
+        self.db.savepoint()
+        if self.db.many("put_back", rows) == len(returns):
+            self.db.keep()
+            outcomes = [True] * len(returns)
+        else:
+            self.db.undo()
+            outcomes = [self.db.do("put_back", row) == 1 for row in rows]
+        for back, landed in zip(returns, outcomes, strict=True):
+            if landed:
+                task, status = back.task, back.status.value
+                self.move(task.batch, task.lane, task.priority, "running", status)
+                self.event(task.seq, back.at, _PUT_BACK_KINDS[status], _put_back_data(back))
+        return outcomes
+
+
+def _put_back_row(back: PutBack) -> tuple[Any, ...]:
+    if back.status not in (TaskStatus.QUEUED, TaskStatus.RETRYING, TaskStatus.SUSPENDED):
+        raise ValueError(f"a task is not put back as {back.status}")
+    if back.due_at is None:
+        ready = 0 if back.status is TaskStatus.SUSPENDED else 1
+    else:
+        ready = 1 if back.due_at <= back.at and back.status is not TaskStatus.SUSPENDED else 2
+    attempts = 1 if back.status is TaskStatus.RETRYING else 0
+    task = back.task
+    return (
+        back.status.value, ready, attempts, back.rank.band, back.rank.key, back.due_at, back.error, task.seq,
+        task.claim_no,
+    )  # fmt: skip
+
+
+def _put_back_data(back: PutBack) -> str | None:
+    data: dict[str, Any] = {}
+    if back.due_at is not None:
+        data["due_at"] = back.due_at
+    if back.error is not None:
+        data["error"] = json.loads(back.error)
+    return json.dumps(data) if data else None

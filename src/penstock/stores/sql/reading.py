@@ -1,0 +1,140 @@
+"""Tasks, counts, events and the ledger as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.model.lane import Lane
+from penstock.model.rank import Rank
+from penstock.model.reservation import ReservationState, ReservationView
+from penstock.model.states import TaskStatus
+from penstock.model.step import StepKey, StepRecord
+from penstock.model.task import TaskView
+from penstock.stores.contract import Event, Spend, StoredLane, Tally, TaskFilter
+from penstock.stores.sql.choosing import Choosing
+from penstock.stores.sql.session import Row, as_list
+
+AHEAD_AT_MOST = 10_000
+
+
+class Reading(Choosing):
+    """Tasks and what hangs on them."""
+
+    def task(self, id: str) -> TaskView | None:
+        seq = self.seq_of(id)
+        if seq is None:
+            return None
+        view = self._views(self.look("view_one", (seq,)))[0]
+        names = (
+            "scope",
+            "name",
+            "digest",
+            "occurrence",
+            "kind",
+            "at",
+            "input_tokens",
+            "output_tokens",
+            "cost",
+        )
+        view.steps = [dict(zip(names, row, strict=True)) for row in self.look("outline", (seq,))]
+        return view
+
+    def tasks(
+        self, where: TaskFilter, after: int = 0, limit: int = 100, newest: bool = True
+    ) -> list[TaskView]:
+        self.flush()
+        rows: list[Row] = []
+        for names, params in self.conditions(where):
+            if after:
+                names, params = [*names, "where_before" if newest else "where_after"], [*params, after]
+            rows += self.db.rows_where("view_newest" if newest else "view_oldest", names, [*params, limit])
+        rows.sort(key=lambda row: int(row[0]), reverse=newest)
+        return self._views(rows[:limit])
+
+    def _views(self, rows: Sequence[Row]) -> list[TaskView]:
+        large = self.expand(text for row in rows for text in (row[20], row[23]))
+        return [_view(row, large) for row in rows]
+
+    def ahead(self, seq: int) -> int:
+        return int(self.look("ahead", (seq, AHEAD_AT_MOST))[0][0])
+
+    def tallies(self) -> list[Tally]:
+        return [
+            Tally(lane, type, TaskStatus(status), priority, count)
+            for lane, type, status, priority, count in self.look("tallies")
+        ]
+
+    def totals(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.look("totals")}
+
+    def lanes(self) -> list[StoredLane]:
+        return [
+            StoredLane(id, Lane(type, model, tuple((name, units) for name, units in json.loads(pools))))
+            for id, type, model, pools in self.look("lanes")
+        ]
+
+    def journal(self, seq: int) -> list[StepRecord]:
+        rows = self.look("journal", (seq,))
+        large = self.fetch_contents(row[10] for row in rows if row[10] is not None)
+        return [
+            StepRecord(
+                seq, row[0], StepKey(*row[1:4]), row[4], row[5],
+                bytes(row[11]) if row[10] is None else large[row[10]], row[6], row[7], row[8], row[9],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def events(self, after: int, limit: int = 1000, task: int | None = None) -> list[Event]:
+        if task is None:
+            rows = self.look("events", (after, limit))
+        else:
+            rows = self.look("events_of_task", (after, task, limit))
+        return [Event(*(*row[:5], json.loads(row[5]) if row[5] else {})) for row in rows]
+
+    def last_event(self) -> int:
+        return int(self.look("last_event")[0][0])
+
+
+class LedgerReading(Choosing):
+    """Reservations and spending."""
+
+    def reservations(self, states: Sequence[str], limit: int = 1000) -> list[ReservationView]:
+        names = {ReservationState(state).value for state in states}
+        if names == {"held"} or names == {"uncertain"}:
+            rows = self.look(f"reservations_{names.pop()}", (limit,))
+        else:
+            rows = self.look("reservations_in", (as_list(sorted(names)), limit))
+        return [_reservation(row) for row in rows]
+
+    def recent_reservations(self, since: float) -> list[ReservationView]:
+        rows = self.look("reservations_held", (-1,)) + self.look("reservations_since", (since,))
+        return [_reservation(row) for row in sorted(rows)]
+
+    def spend(self) -> list[Spend]:
+        return [Spend(*row) for row in self.look("spend")]
+
+
+def _view(row: Row, large: dict[str, str]) -> TaskView:
+    return TaskView(
+        *(*row[:6], TaskStatus(row[6]), Rank(row[7], row[8]), row[9] == 1),
+        *row[10:20],
+        *(_parsed(text, large) for text in row[20:25]),
+        *row[25:],
+    )
+
+
+def _parsed(text: str | None, large: dict[str, str]) -> Any:
+    """JSON text as data; what is no JSON stays a text, so that a bad row does not hide the others."""
+    if text is None:
+        return None
+    text = large.get(text, text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _reservation(row: Row) -> ReservationView:
+    return ReservationView(*(*row[:10], ReservationState(row[10]), *row[11:]))

@@ -1,0 +1,472 @@
+-- Every statement the store runs, by name; parameters are numbered in the order in which the verbs give them.
+-- Lists come as one JSON array. {where} is filled with statements named where_*, joined by "and".
+
+-- ---------------------------------------------------------------- numbers, sums, large values
+
+-- name: counters
+select name, n from counters
+-- name: set_counter
+update counters set n = ?2 where name = ?1
+-- name: totals
+select name, value from totals
+-- name: add_total
+update totals set value = value + ?2 where name = ?1
+-- name: add_tally
+insert into tally (batch, lane, status, priority, n) values (?, ?, ?, ?, ?)
+on conflict do update set n = n + excluded.n
+-- name: tallies
+select y.lane, l.type, y.status, y.priority, sum(y.n)
+from tally y join lanes l on l.id = y.lane
+group by y.lane, y.status, y.priority having sum(y.n) <> 0
+-- name: batch_counts
+select status, sum(n) from tally where batch = ? group by status having sum(n) <> 0
+-- name: keep_content
+insert into contents (hash, refs, body) values (?, ?, ?)
+on conflict (hash) do update set refs = refs + excluded.refs
+-- name: contents
+select hash, body from contents where hash in (select value from json_each(?))
+-- name: drop_content
+update contents set refs = refs - ?2 where hash = ?1
+-- name: forget_contents
+delete from contents where refs <= 0 and hash in (select value from json_each(?))
+
+-- ---------------------------------------------------------------- lanes and tasks on their way
+
+-- name: find_lane
+select id from lanes where type = ? and model = ? and pools = ?
+-- name: add_lane
+insert into lanes (type, model, pools) values (?, ?, ?) returning id
+-- name: lanes
+select id, type, model, pools from lanes order by id
+-- name: known_keys
+select tenant, idempotency_key, id, fingerprint, position from tasks
+where tenant = ? and idempotency_key in (select value from json_each(?))
+-- name: add_task
+insert into tasks (
+    seq, id, type, status, ready, lane, band, key, priority, tenant, created_at, entered_at, due_at, deadline,
+    finished_at, batch, position, finished_no, idempotency_key, fingerprint, retry_of, options, metadata, error, payload
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: inherit_steps
+insert into steps (task, claim_no, scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost, content, value)
+select ?2, 0, s.scope, s.name, s.digest, s.occurrence, s.kind, s.at, s.input_tokens, s.output_tokens, s.cost, s.content, s.value
+from steps s where s.task = (select seq from tasks where id = ?1) order by s.no
+-- name: inherit_contents
+update contents set refs = refs + (select count(*) from steps where task = ?1 and content = contents.hash)
+where hash in (select content from steps where task = ?1 and content is not null)
+-- name: mark_inherited
+update tasks set inherited = 1 where seq = ?
+
+-- name: heads
+select band, key, seq, lane from tasks
+where ready = 1 and lane = ?1 and tenant not in (select value from json_each(?3))
+order by band, key, seq limit ?2
+-- name: claim
+update tasks
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+    started_at = coalesce(started_at, ?2)
+where seq in (select seq from tasks where ready = 1 and lane = ?3 order by band, key, seq limit ?4)
+returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was
+-- name: claim_but_tenants
+update tasks
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+    started_at = coalesce(started_at, ?2)
+where seq in (
+    select seq from tasks
+    where ready = 1 and lane = ?3 and tenant not in (select value from json_each(?5))
+    order by band, key, seq limit ?4
+)
+returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was
+
+-- name: finish
+update tasks set status = ?, finished_at = ?, finished_no = ?, result = ?, error = ?, node = null
+where seq = ? and claim_no = ? and status = 'running'
+-- name: finished_nos
+select seq, finished_no from tasks where seq in (select value from json_each(?))
+-- name: large_texts
+select payload, result from tasks
+where seq in (select value from json_each(?)) and (payload like '@%' or result like '@%')
+-- name: forget_payload
+update tasks set payload = null where seq in (select value from json_each(?))
+-- name: forget_texts
+update tasks set payload = null, result = null where seq in (select value from json_each(?))
+
+-- name: put_back
+update tasks
+set status = ?, ready = ?, attempt = attempt + ?, band = ?, key = ?, due_at = ?, error = coalesce(?, error), node = null
+where seq = ? and claim_no = ? and status = 'running'
+
+-- name: due
+select seq, lane, batch, priority, status from tasks where ready = 2 and due_at <= ? order by due_at limit ?
+-- name: promote
+update tasks set ready = 1, status = case status when 'suspended' then 'queued' else status end
+where seq in (select value from json_each(?))
+-- name: next_due
+select min(due_at) from tasks where ready = 2
+
+-- name: rescuable
+select t.seq, t.id, t.lane, t.batch, t.priority, t.crashes, t.node, t.created_at, t.entered_at, t.started_at
+from tasks t where t.status = 'running' and t.node in (select value from json_each(?)) order by t.seq
+-- name: rescue
+update tasks set status = 'queued', ready = 1, attempt = attempt + 1, crashes = crashes + 1, node = null
+where seq in (select value from json_each(?))
+-- name: poison
+update tasks set status = 'failed', crashes = crashes + 1, node = null, finished_at = ?, finished_no = ?, error = ?
+where seq = ?
+
+-- name: cancel
+update tasks set status = 'cancelled', ready = 0, finished_at = ?, finished_no = ? where seq = ?
+-- name: pause
+update tasks set status = 'paused', ready = 0 where seq in (select value from json_each(?))
+-- name: resume
+update tasks
+set status = case when status = 'paused' and attempt > 1 and error is not null then 'retrying' else 'queued' end,
+    ready = case when status = 'paused' and due_at > ?2 then 2 else 1 end
+where seq in (select value from json_each(?1))
+returning seq, status
+-- name: rerank
+update tasks set band = ?, key = ?
+where seq = ? and (ready <> 0 or status in ('paused', 'suspended', 'blocked'))
+
+-- ---------------------------------------------------------------- choosing tasks
+
+-- name: task_of_id
+select seq, id from tasks where id = ?
+-- name: tasks_of_prefix
+select seq, id from tasks where id >= ? and id < ? order by id limit 2
+-- name: chosen
+select t.seq, t.id, t.status, t.lane, t.batch, t.priority from tasks t where {where} order by t.seq
+-- name: view_one
+select t.seq, t.id, t.type, l.model, t.tenant, t.priority, t.status, t.band, t.key, t.ready, t.created_at, t.due_at,
+    t.started_at, t.finished_at, t.deadline, t.attempt, t.claim_no, t.crashes, t.node, t.lane, t.payload, t.options,
+    t.metadata, t.result, t.error, t.input_tokens, t.output_tokens, t.cost, t.retry_of, t.batch, t.position, t.finished_no
+from tasks t join lanes l on l.id = t.lane where t.seq = ?
+-- name: view_newest
+select t.seq, t.id, t.type, l.model, t.tenant, t.priority, t.status, t.band, t.key, t.ready, t.created_at, t.due_at,
+    t.started_at, t.finished_at, t.deadline, t.attempt, t.claim_no, t.crashes, t.node, t.lane, t.payload, t.options,
+    t.metadata, t.result, t.error, t.input_tokens, t.output_tokens, t.cost, t.retry_of, t.batch, t.position, t.finished_no
+from tasks t cross join lanes l on l.id = t.lane where {where} order by t.seq desc limit ?
+-- name: view_oldest
+select t.seq, t.id, t.type, l.model, t.tenant, t.priority, t.status, t.band, t.key, t.ready, t.created_at, t.due_at,
+    t.started_at, t.finished_at, t.deadline, t.attempt, t.claim_no, t.crashes, t.node, t.lane, t.payload, t.options,
+    t.metadata, t.result, t.error, t.input_tokens, t.output_tokens, t.cost, t.retry_of, t.batch, t.position, t.finished_no
+from tasks t cross join lanes l on l.id = t.lane where {where} order by t.seq limit ?
+-- name: where_all
+1 = 1
+-- name: where_seqs
+t.seq in (select value from json_each(?))
+-- name: where_status_queued
+t.status = 'queued'
+-- name: where_status_running
+t.status = 'running'
+-- name: where_status_paused
+t.status = 'paused'
+-- name: where_status_retrying
+t.status = 'retrying'
+-- name: where_status_blocked
+t.status = 'blocked'
+-- name: where_status_suspended
+t.status = 'suspended'
+-- name: where_status_completed
+t.status = 'completed'
+-- name: where_status_failed
+t.status = 'failed'
+-- name: where_status_cancelled
+t.status = 'cancelled'
+-- name: where_types
+t.type in (select value from json_each(?))
+-- name: where_tenant
+t.tenant = ?
+-- name: where_batch
+t.batch = ?
+-- name: where_before
+t.seq < ?
+-- name: where_after
+t.seq > ?
+-- name: ahead
+select count(*) from (
+    select 1 from tasks t, (select lane, band, key, seq from tasks where seq = ?1) me
+    where t.ready = 1 and t.lane = me.lane and (t.band, t.key, t.seq) < (me.band, me.key, me.seq) limit ?2
+)
+
+-- ---------------------------------------------------------------- journal and events
+
+-- name: record
+insert into steps (
+    task, claim_no, scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost, content, value
+)
+select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13
+where exists (select 1 from tasks where seq = ?1 and claim_no = ?2 and status = 'running')
+on conflict do nothing
+-- name: holds_claim
+select 1 from tasks where seq = ? and claim_no = ? and status = 'running'
+-- name: find_step
+select no, content from steps where task = ? and scope = ? and name = ? and digest = ? and occurrence = ?
+-- name: void_step
+delete from steps where no = ?
+-- name: journal
+select s.claim_no, s.scope, s.name, s.digest, s.occurrence, s.kind, s.at, s.input_tokens, s.output_tokens, s.cost,
+    s.content, s.value
+from steps s where s.task = ? order by s.no
+-- name: outline
+select scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost from steps where task = ? order by no
+-- name: large_steps
+select content, count(*) from steps
+where content is not null and task in (select value from json_each(?)) group by content
+-- name: forget_steps
+delete from steps where task in (select value from json_each(?))
+-- name: add_event
+insert into events (no, task, at, kind, data) values (?, ?, ?, ?, ?)
+-- name: events
+select e.no, e.task, coalesce(t.id, ''), e.at, e.kind, e.data from events e left join tasks t on t.seq = e.task
+where e.no > ? order by e.no limit ?
+-- name: events_of_task
+select e.no, e.task, coalesce(t.id, ''), e.at, e.kind, e.data from events e left join tasks t on t.seq = e.task
+where e.task = ?2 and e.no > ?1 order by e.no limit ?3
+-- name: last_event
+select n from counters where name = 'event'
+
+-- ---------------------------------------------------------------- the ledger
+
+-- name: reserve
+insert into reservations (
+    id, task, claim_no, step, type, model, endpoint, tenant, node, state, at, input_held, output_held, cost_held
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?)
+-- name: held
+select id, task, tenant, model, input_held, output_held, cost_held from reservations
+where id in (select value from json_each(?)) and state = 'held'
+-- name: held_by_nodes
+select id from reservations where state = 'held' and node in (select value from json_each(?))
+-- name: settle
+update reservations
+set state = ?, sent_at = ?, done_at = ?, slice = ?, input_tokens = ?, output_tokens = ?, cost = ?
+where id = ?
+-- name: uncertain
+select id, task, tenant, model, slice, input_held, output_held, cost_held from reservations
+where id in (select value from json_each(?)) and state = 'uncertain'
+-- name: release
+update reservations set state = 'released', input_tokens = 0, output_tokens = 0, cost = 0
+where id in (select value from json_each(?))
+-- name: book_task
+update tasks set input_tokens = input_tokens + ?, output_tokens = output_tokens + ?, cost = cost + ? where seq = ?
+-- name: book_spend
+insert into spend (slice, tenant, model, cost, uncertain, calls, input_tokens, output_tokens) values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do update set cost = cost + excluded.cost, uncertain = uncertain + excluded.uncertain,
+    calls = calls + excluded.calls, input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens
+-- name: book_flow
+insert into flows (tenant, held_tokens, held_cost, served_tokens, served_cost) values (?, ?, ?, ?, ?)
+on conflict do update set held_tokens = held_tokens + excluded.held_tokens, held_cost = held_cost + excluded.held_cost,
+    served_tokens = served_tokens + excluded.served_tokens, served_cost = served_cost + excluded.served_cost
+-- name: spend
+select slice, tenant, model, cost, uncertain, calls, input_tokens, output_tokens from spend order by slice, tenant, model
+-- name: reservations_held
+select r.id, r.task, t.id, r.claim_no, r.step, r.type, r.model, r.endpoint, r.tenant, r.node, r.state, r.at, r.sent_at,
+    r.done_at, r.input_held, r.output_held, r.cost_held, r.input_tokens, r.output_tokens, r.cost
+from reservations r left join tasks t on t.seq = r.task where r.state = 'held' order by r.id limit ?
+-- name: reservations_uncertain
+select r.id, r.task, t.id, r.claim_no, r.step, r.type, r.model, r.endpoint, r.tenant, r.node, r.state, r.at, r.sent_at,
+    r.done_at, r.input_held, r.output_held, r.cost_held, r.input_tokens, r.output_tokens, r.cost
+from reservations r left join tasks t on t.seq = r.task where r.state = 'uncertain' order by r.id limit ?
+-- name: reservations_in
+select r.id, r.task, t.id, r.claim_no, r.step, r.type, r.model, r.endpoint, r.tenant, r.node, r.state, r.at, r.sent_at,
+    r.done_at, r.input_held, r.output_held, r.cost_held, r.input_tokens, r.output_tokens, r.cost
+from reservations r left join tasks t on t.seq = r.task
+where r.state in (select value from json_each(?)) order by r.id limit ?
+-- name: reservations_since
+select r.id, r.task, t.id, r.claim_no, r.step, r.type, r.model, r.endpoint, r.tenant, r.node, r.state, r.at, r.sent_at,
+    r.done_at, r.input_held, r.output_held, r.cost_held, r.input_tokens, r.output_tokens, r.cost
+from reservations r left join tasks t on t.seq = r.task
+where r.done_at >= ? and r.state in ('settled', 'uncertain') order by r.id
+-- name: shift_ended
+update reservations set at = at + ?1, sent_at = sent_at + ?1, done_at = done_at + ?1 where done_at > ?2
+-- name: shift_held
+update reservations set at = at + ?1 where state = 'held' and at > ?2
+
+-- ---------------------------------------------------------------- nodes, controls, settings
+
+-- name: join
+insert into nodes (name, pid, host, started_at, lease_until) values (?, ?, ?, ?, ?) returning id
+-- name: renew
+update nodes set lease_until = ? where id = ?
+-- name: expire
+update nodes set lease_until = 0 where id = ?
+-- name: is_busy
+select 1 where exists (select 1 from tasks where status = 'running' and node = ?1)
+    or exists (select 1 from reservations where state = 'held' and node = ?1)
+-- name: leave
+delete from nodes where id in (select value from json_each(?))
+-- name: dead_nodes
+select id from nodes where lease_until < ?
+-- name: nodes
+select id, name, pid, host, started_at, lease_until from nodes order by id
+-- name: ask_control
+insert into controls (kind, task, at) values (?, ?, ?)
+-- name: controls
+select no, kind, task, at from controls c
+where no > ? and not exists (select 1 from tasks t where t.seq = c.task and t.finished_no is not null)
+order by no
+-- name: pauses
+select scope from pauses order by scope
+-- name: add_pause
+insert into pauses (scope) values (?) on conflict do nothing
+-- name: drop_pause
+delete from pauses where scope = ?
+-- name: setting
+select value from settings where name = ?
+-- name: set_setting
+insert into settings (name, value) values (?, ?) on conflict do update set value = excluded.value
+-- name: drop_setting
+delete from settings where name = ?
+-- name: forget_waits
+delete from waits where node in (select value from json_each(?))
+-- name: add_wait
+insert into waits (node, task, reason, key, until, at) values (?, ?, ?, ?, ?, ?)
+on conflict do update set until = excluded.until, at = excluded.at
+-- name: waits
+select task, reason, key, until, at from waits order by task, reason, key
+-- name: waits_of_task
+select task, reason, key, until, at from waits where task = ? order by reason, key
+-- name: forget_gauges
+delete from gauges where node in (select value from json_each(?))
+-- name: add_gauge
+insert into gauges (node, key, used, held, "limit", at) values (?, ?, ?, ?, ?, ?)
+on conflict do update set used = excluded.used, held = excluded.held, "limit" = excluded."limit", at = excluded.at
+-- name: gauges
+select key, used, held, "limit", at from gauges order by key, at
+-- name: cached
+select content, value from cache where tenant = ? and digest = ? and expires_at > ?
+-- name: cached_content
+select content from cache where tenant = ? and digest = ?
+-- name: cache
+insert into cache (tenant, digest, expires_at, content, value) values (?, ?, ?, ?, ?)
+on conflict do update set expires_at = excluded.expires_at, content = excluded.content, value = excluded.value
+
+-- ---------------------------------------------------------------- batches
+
+-- name: open_batch
+insert into batches (
+    name, input_path, output_path, errors_path, fingerprint, settings, created_at, read_bytes, read_lines, read_all,
+    written_no, results_bytes, errors_bytes, results_lines, errors_lines
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id
+-- name: update_batch
+update batches set name = ?, input_path = ?, output_path = ?, errors_path = ?, fingerprint = ?, settings = ?,
+    created_at = ?, read_bytes = ?, read_lines = ?, read_all = ?, written_no = ?, results_bytes = ?, errors_bytes = ?,
+    results_lines = ?, errors_lines = ?
+where id = ?
+-- name: batch
+select id, name, input_path, output_path, errors_path, fingerprint, settings, created_at, read_bytes, read_lines,
+    read_all, written_no, results_bytes, errors_bytes, results_lines, errors_lines
+from batches where id = ?
+-- name: batch_named
+select id, name, input_path, output_path, errors_path, fingerprint, settings, created_at, read_bytes, read_lines,
+    read_all, written_no, results_bytes, errors_bytes, results_lines, errors_lines
+from batches where name = ? order by id desc limit 1
+-- name: batches
+select id, name, input_path, output_path, errors_path, fingerprint, settings, created_at, read_bytes, read_lines,
+    read_all, written_no, results_bytes, errors_bytes, results_lines, errors_lines
+from batches order by id
+-- name: finished_lines
+select finished_no, id, coalesce(position, 0), status, payload, metadata, result, error, attempt, input_tokens,
+    output_tokens, cost
+from tasks where batch = ? and finished_no > ? order by finished_no limit ?
+-- name: written_tasks
+select seq from tasks where batch = ?1 and finished_no > (select dropped_no from batches where id = ?1) and finished_no <= ?2
+-- name: mark_dropped
+update batches set dropped_no = ?2 where id = ?1
+
+-- ---------------------------------------------------------------- pruning and looking after
+
+-- name: ended_tasks
+select t.seq, t.batch, t.lane, t.status, t.priority from tasks t
+where t.finished_at < ?1
+  and (t.batch is null or t.finished_no <= coalesce((select b.written_no from batches b where b.id = t.batch), t.finished_no))
+order by t.finished_at limit ?2
+-- name: forget_tasks
+delete from tasks where seq in (select value from json_each(?))
+-- name: forget_events_of_tasks
+delete from events where task in (select value from json_each(?))
+-- name: forget_controls_of_tasks
+delete from controls where task in (select value from json_each(?))
+-- name: forget_empty_tallies
+delete from tally where n = 0
+-- name: old_events
+select no, at from events order by no limit ?
+-- name: forget_events
+delete from events where no <= ?
+-- name: forget_reservations
+delete from reservations
+where id in (
+    select id from reservations where done_at < ? and state in ('settled', 'released') order by done_at limit ?
+)
+-- name: expired_cache
+select tenant, digest, content from cache where expires_at <= ? order by expires_at limit ?
+-- name: forget_cache
+delete from cache where tenant = ? and digest = ?
+-- name: forget_spend
+delete from spend where slice < ? and cost = 0 and uncertain = 0
+-- name: live_bytes
+select (select page_count from pragma_page_count) * (select page_size from pragma_page_size)
+    - (select freelist_count from pragma_freelist_count) * (select page_size from pragma_page_size)
+-- name: sizes
+select 'tasks', count(*) from tasks
+union all select 'steps', count(*) from steps
+union all select 'events', count(*) from events
+union all select 'reservations', count(*) from reservations
+union all select 'contents', count(*) from contents
+union all select 'content_bytes', coalesce(sum(length(body)), 0) from contents
+union all select 'cached', count(*) from cache
+union all select 'batches', count(*) from batches
+
+-- ---------------------------------------------------------------- what verify asks: each row found is a fault
+
+-- name: verify_tallies
+select printf('tally of lane %s, status %s, priority %s says %s, but there are %s tasks', lane, status, priority,
+    sum(n), sum(found))
+from (
+    select batch, lane, status, priority, n, 0 as found from tally
+    union all
+    select coalesce(batch, 0), lane, status, priority, 0, count(*) from tasks group by 1, 2, 3, 4
+)
+group by batch, lane, status, priority having sum(n) <> sum(found)
+-- name: verify_open
+select printf('the store counts %s open tasks, but there are %s', c.n, found)
+from counters c, (select count(*) as found from tasks where status not in ('completed', 'failed', 'cancelled'))
+where c.name = 'open' and c.n <> found
+-- name: verify_ends
+select printf('task %s is %s, but finished_no is %s', id, status, coalesce(finished_no, 'unset')) from tasks
+where (status in ('completed', 'failed', 'cancelled')) <> (finished_no is not null and finished_at is not null) limit 20
+-- name: verify_line
+select printf('task %s is %s, but claimable', id, status) from tasks
+where (ready = 1 and status not in ('queued', 'retrying'))
+   or (ready = 2 and status not in ('queued', 'retrying', 'suspended')) limit 20
+-- name: verify_contents
+select printf('large value %s is named %s times, not %s', hash, sum(named), sum(refs))
+from (
+    select hash, refs, 0 as named from contents
+    union all select content, 0, 1 from steps where content is not null
+    union all select content, 0, 1 from cache where content is not null
+    union all select substr(payload, 2), 0, 1 from tasks where payload like '@%'
+    union all select substr(result, 2), 0, 1 from tasks where result like '@%'
+)
+group by hash having sum(named) <> sum(refs) limit 20
+-- name: verify_lanes
+select printf('task %s is in lane %s, which does not exist', t.id, t.lane)
+from tasks t where not exists (select 1 from lanes l where l.id = t.lane) limit 20
+-- name: verify_steps
+select printf('step %s belongs to task number %s, which does not exist', s.name, s.task)
+from steps s where not exists (select 1 from tasks t where t.seq = s.task) limit 20
+-- name: verify_holds
+select printf('reservation %s of task %s is still held, but the task has ended and its node is gone', r.id, t.id)
+from reservations r join tasks t on t.seq = r.task
+where r.state = 'held' and t.finished_no is not null and not exists (select 1 from nodes n where n.id = r.node) limit 20
+-- name: verify_spend
+select printf('spending of quarter %s, tenant "%s", model %s: %s calls for %s are booked, fewer than its reservations',
+    slice, tenant, model, sum(booked_calls), sum(booked))
+from (
+    select slice, tenant, model, cost + uncertain as booked, calls as booked_calls, 0 as seen, 0 as seen_calls from spend
+    union all
+    select slice, tenant, model, 0, 0, cost, 1 from reservations where state in ('settled', 'uncertain')
+)
+group by slice, tenant, model having sum(booked) < sum(seen) or sum(booked_calls) < sum(seen_calls) limit 20

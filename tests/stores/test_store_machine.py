@@ -1,0 +1,585 @@
+"""A state machine drives the store beside a simple model in memory; after every rule both tell the same."""
+
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from penstock.errors import IdempotencyConflict, QueueFull
+from penstock.model.batch import Batch
+from penstock.model.ids import new_id
+from penstock.model.lane import Lane
+from penstock.model.rank import Rank
+from penstock.model.reservation import Reservation, ReservationState, Settlement
+from penstock.model.states import FINAL, TaskStatus, may_move
+from penstock.model.step import StepKey, StepRecord
+from penstock.model.task import Added, Claimed, Existing, Finish, NewTask, PutBack
+from penstock.stores.contract import Retention, TaskFilter
+from penstock.stores.sqlite.store import SqliteStore
+
+START = 1_700_000_000.0
+LEASE = 20.0
+POISON_AFTER = 2
+LANES = (Lane("echo", "m"), Lane("echo", "n"))
+HELD, SETTLED, RELEASED, UNCERTAIN = ReservationState
+QUEUED, RUNNING, PAUSED, RETRYING = (
+    TaskStatus.QUEUED,
+    TaskStatus.RUNNING,
+    TaskStatus.PAUSED,
+    TaskStatus.RETRYING,
+)
+
+PICK = st.integers(0, 7)
+RANKS = st.builds(Rank, st.integers(0, 1), st.sampled_from([-1.0, 0.0, 0.25, 1e9]))
+DELAYS = st.sampled_from([None, None, 1.0, 3.0])
+
+
+@dataclass
+class Hold:
+    """What the model knows of a reservation; `cost` is what it booked."""
+
+    seq: int | None
+    node: int
+    held: int
+    state: ReservationState = HELD
+    cost: int = 0
+
+
+@dataclass
+class Known:
+    """What the model knows of a task."""
+
+    seq: int
+    new: NewTask
+    rank: Rank
+    status: TaskStatus = QUEUED
+    due_at: float | None = None  # set while it is delayed
+    claim: Claimed | None = None
+    attempt: int = 1
+    crashes: int = 0
+    claims: int = 0
+    finished_no: int | None = None
+    finished_at: float | None = None
+    journal: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    @property
+    def claimable(self):
+        return self.status in (QUEUED, RETRYING) and self.due_at is None
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Verbs against a store in memory."""
+
+    def open(self):
+        return SqliteStore.open(":memory:")
+
+    @initialize()
+    def begin(self):
+        self.store = self.open()
+        self.now = START
+        self.tasks: dict[str, Known] = {}
+        self.pruned: set[str] = set()
+        self.lost: list[Claimed] = []
+        self.holds: dict[int, Hold] = {}
+        self.finished = 0
+        self.lane_ids = [self.store.run(lambda tx, lane=lane: tx.lane(lane)) for lane in LANES]
+        self.leases: dict[int, float] = {}
+        batch = Batch(0, "b", "i", "o", "e", "f", "{}", START)
+        self.batch = self.store.run(lambda tx: tx.open_batch(batch)).id
+        for _ in range(2):
+            self.join()
+
+    def join(self):
+        until = self.now + LEASE
+        node = self.store.run(lambda tx: tx.join("n", 1, "h", self.now, until))
+        assert node not in self.leases
+        self.leases[node] = until
+
+    # What the rules choose from, oldest first.
+
+    def those(self, *statuses):
+        return [known for known in self.tasks.values() if known.status in statuses]
+
+    def running(self):
+        return self.those(RUNNING)
+
+    def node(self, pick):
+        return list(self.leases)[pick % len(self.leases)]
+
+    # What a move does to the model.
+
+    def move(self, known, status, due_at=None):
+        assert may_move(known.status, status), f"{known.status} became {status}"
+        if known.claim is not None:
+            self.lost.append(known.claim)
+            known.claim = None
+        known.status, known.due_at = status, due_at
+        if status in FINAL:
+            self.finished += 1
+            known.finished_no, known.finished_at = self.finished, self.now
+
+    def seen(self, known):
+        view = self.store.read(lambda reader: reader.task(known.new.id))
+        assert view is not None
+        return view
+
+    def in_order_of_ending(self, known):
+        """Several tasks that ended in one transaction, in the order the store gave."""
+        return sorted(known, key=lambda one: self.seen(one).finished_no or 0)
+
+    # Entering.
+
+    @rule(
+        lane=st.integers(0, 1),
+        rank=RANKS,
+        delay=DELAYS,
+        tenant=st.sampled_from(["", "a"]),
+        key=st.sampled_from([None, None, "k", "l"]),
+        fingerprint=st.sampled_from(["f", "g"]),
+        in_batch=st.booleans(),
+        room=st.sampled_from([None, 0, 1]),
+        count=st.integers(1, 3),
+    )
+    def add(self, lane, rank, delay, tenant, key, fingerprint, in_batch, room, count):
+        due_at = None if delay is None else self.now + delay
+        new = [
+            NewTask(
+                new_id(),
+                "echo",
+                LANES[lane],
+                rank,
+                self.now,
+                payload='{"p":1}',
+                tenant=tenant,
+                due_at=due_at,
+                idempotency_key=key,
+                fingerprint=fingerprint if key else None,
+                batch=self.batch if in_batch else None,
+                position=7,
+                priority=20 + lane,
+            )
+            for _ in range(count)
+        ]
+        opened = sum(known.status not in FINAL for known in self.tasks.values())
+        capacity = None if room is None else opened + room
+        outcomes = self.store.run(lambda tx: tx.add(new, capacity))
+        assert len(outcomes) == count
+        for task, outcome in zip(new, outcomes, strict=True):
+            same_key = [
+                known
+                for known in self.tasks.values()
+                if key and (known.new.tenant, known.new.idempotency_key) == (tenant, key)
+            ]
+            if same_key and same_key[0].new.fingerprint == fingerprint:
+                assert isinstance(outcome, Existing)
+                assert outcome.id == same_key[0].new.id
+            elif same_key:
+                assert isinstance(outcome, IdempotencyConflict)
+            elif capacity is not None and opened >= capacity:
+                assert isinstance(outcome, QueueFull)
+            else:
+                self.entered(task, outcome)
+                opened += 1
+
+    def entered(self, task, outcome):
+        assert isinstance(outcome, Added)
+        assert outcome.id == task.id
+        assert all(outcome.seq > known.seq for known in self.tasks.values())
+        known = Known(outcome.seq, task, task.rank, due_at=task.due_at)
+        self.tasks[task.id] = known
+        return known
+
+    @rule(in_batch=st.booleans())
+    def add_already_failed(self, in_batch):
+        task = NewTask(
+            new_id(),
+            "echo",
+            LANES[0],
+            Rank(0, 0.0),
+            self.now,
+            error='{"code":"c","message":"m"}',
+            batch=self.batch if in_batch else None,
+            position=8,
+        )
+        known = self.entered(task, self.store.run(lambda tx: tx.add([task]))[0])
+        self.move(known, TaskStatus.FAILED)
+
+    @precondition(lambda self: self.those(TaskStatus.FAILED))
+    @rule(pick=PICK, inherit=st.booleans())
+    def retry(self, pick, inherit):
+        failed = self.those(TaskStatus.FAILED)
+        old = failed[pick % len(failed)]
+        task = NewTask(
+            new_id(), "echo", LANES[0], Rank(0, 0.0), self.now, retry_of=old.new.id, inherit_journal=inherit
+        )
+        known = self.entered(task, self.store.run(lambda tx: tx.add([task]))[0])
+        known.journal = dict(old.journal) if inherit else {}
+
+    # The line.
+
+    @rule(wanted=st.tuples(st.integers(0, 3), st.integers(0, 3)), pick=PICK)
+    def claim(self, wanted, pick):
+        node = self.node(pick)
+        asked = dict(zip(self.lane_ids, wanted, strict=True))
+        claimed = self.store.run(lambda tx: tx.claim(asked, node, self.now))
+        assert {task.lane for task in claimed} <= set(self.lane_ids)
+        for lane, lane_id, n in zip(LANES, self.lane_ids, wanted, strict=True):
+            line = [known for known in self.tasks.values() if known.claimable and known.new.lane == lane]
+            line.sort(key=lambda known: (known.rank, known.seq))
+            got = [task for task in claimed if task.lane == lane_id]
+            assert [task.id for task in got] == [known.new.id for known in line[:n]]
+        for task in claimed:
+            self.started(self.tasks[task.id], task)
+
+    def started(self, known, task):
+        assert may_move(known.status, RUNNING)
+        assert (task.attempt, task.crashes, task.rank) == (known.attempt, known.crashes, known.rank)
+        assert all(task.claim_no > old.claim_no for old in self.lost if old.seq == task.seq)
+        assert task.journaled or not known.journal
+        known.status, known.claim, known.claims = RUNNING, task, known.claims + 1
+
+    @precondition(lambda self: any(known.claimable for known in self.tasks.values()))
+    @rule(pick=PICK)
+    def ahead(self, pick):
+        line = [known for known in self.tasks.values() if known.claimable]
+        me = line[pick % len(line)]
+        better = [
+            one for one in line if one.new.lane == me.new.lane and (one.rank, one.seq) < (me.rank, me.seq)
+        ]
+        assert self.store.read(lambda reader: reader.ahead(me.seq)) == len(better)
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 2.0, 15.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+        due = [
+            known
+            for known in self.tasks.values()
+            if known.status is not PAUSED and known.due_at is not None and known.due_at <= self.now
+        ]
+        outcome = self.store.run(lambda tx: tx.promote(self.now))
+        assert outcome.count == len(due)
+        assert outcome.lanes == {self.lane_ids[LANES.index(known.new.lane)] for known in due}
+        for known in due:
+            known.due_at = None
+            if known.status is TaskStatus.SUSPENDED:
+                known.status = QUEUED
+        left = [
+            one.due_at for one in self.tasks.values() if one.due_at is not None and one.status is not PAUSED
+        ]
+        assert outcome.next_due == min(left, default=None)
+
+    @precondition(lambda self: self.those(QUEUED, RETRYING))
+    @rule(pick=PICK, rank=RANKS)
+    def rerank(self, pick, rank):
+        waiting = self.those(QUEUED, RETRYING)
+        known = waiting[pick % len(waiting)]
+        self.store.run(lambda tx: tx.rerank([(known.seq, rank)]))
+        known.rank = rank
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=PICK)
+    def pause(self, pick):
+        known = list(self.tasks.values())[pick % len(self.tasks)]
+        if known.status is TaskStatus.SUSPENDED:
+            return  # whether a durable wait can be paused is for no contract to say
+        count = self.store.run(lambda tx: tx.pause(TaskFilter(ids=(known.new.id,)), self.now))
+        assert count == (known.status in (QUEUED, RETRYING))
+        if count:
+            known.status = PAUSED
+
+    @precondition(lambda self: self.those(PAUSED))
+    @rule()
+    def resume(self):
+        paused = self.those(PAUSED)
+        assert self.store.run(lambda tx: tx.resume(TaskFilter(statuses=(PAUSED,)), self.now)) == len(paused)
+        for known in paused:
+            known.status = self.seen(known).status
+            assert known.status in (QUEUED, RETRYING)
+        self.time_passes(0.0)
+
+    # The end of a claim.
+
+    @precondition(running)
+    @rule(pick=PICK, status=st.sampled_from(sorted(FINAL)), keep=st.booleans())
+    def finish(self, pick, status, keep):
+        known = self.running()[pick % len(self.running())]
+        end = Finish(known.claim, status, self.now, result='{"r":1}', keep=keep)
+        assert self.store.run(lambda tx: tx.finish([end, end])) == [True, False]
+        self.move(known, status)
+        if not keep:
+            known.journal = {}
+
+    @precondition(running)
+    @rule(
+        pick=PICK, status=st.sampled_from([QUEUED, RETRYING, TaskStatus.SUSPENDED]), rank=RANKS, delay=DELAYS
+    )
+    def put_back(self, pick, status, rank, delay):
+        known = self.running()[pick % len(self.running())]
+        due_at = None if delay is None else self.now + delay
+        back = PutBack(known.claim, status, self.now, rank, due_at)
+        assert self.store.run(lambda tx: tx.put_back([back])) == [True]
+        self.move(known, status, due_at)
+        known.rank = rank
+        known.attempt += status is RETRYING
+
+    @precondition(lambda self: self.lost)
+    @rule(pick=PICK, verb=st.sampled_from(["finish", "put_back", "record"]))
+    def lost_claim_tries(self, pick, verb):
+        claim = self.lost[-1 - pick % len(self.lost)]
+        items = {
+            "finish": Finish(claim, TaskStatus.COMPLETED, self.now, result='"lost"'),
+            "put_back": PutBack(claim, TaskStatus.SUSPENDED, self.now, Rank(9, 9.0)),
+            "record": StepRecord(
+                claim.seq, claim.claim_no, StepKey("", "z", "d"), 0, "value", b"lost", self.now
+            ),
+        }
+        assert self.store.run(lambda tx: getattr(tx, verb)([items[verb]])) == [False]
+
+    @rule(pick=PICK, by_lease=st.booleans())
+    def rescue(self, pick, by_lease):
+        gone = (
+            [node for node, until in self.leases.items() if until < self.now]
+            if by_lease
+            else [self.node(pick)]
+        )
+        nodes = [] if by_lease else gone
+        dead_before = self.now if by_lease else 0.0
+        lost = [known for known in self.running() if self.held_by[known.seq] in gone]
+        outcome = self.store.run(lambda tx: tx.rescue(dead_before, self.now, POISON_AFTER, nodes))
+        for known in lost:
+            known.attempt += 1
+            known.crashes += 1
+        poisoned = [known for known in lost if known.crashes >= POISON_AFTER]
+        assert set(outcome.poisoned) == {known.new.id for known in poisoned}
+        for known in self.in_order_of_ending(poisoned):
+            self.move(known, TaskStatus.FAILED)
+        for known in lost:
+            if known not in poisoned:
+                self.move(known, QUEUED)
+        left = [hold for hold in self.holds.values() if hold.node in gone and hold.state is HELD]
+        assert outcome.uncertain == len(left)
+        for hold in left:
+            hold.state, hold.cost = UNCERTAIN, hold.held
+        for node in gone:
+            del self.leases[node]
+            assert not self.store.run(lambda tx, node=node: tx.renew(node, self.now + LEASE))
+            self.join()
+
+    @rule(pick=PICK)
+    def renew(self, pick):
+        node = self.node(pick)
+        self.leases[node] = self.now + LEASE
+        assert self.store.run(lambda tx: tx.renew(node, self.now + LEASE))
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=PICK)
+    def cancel(self, pick):
+        known = list(self.tasks.values())[pick % len(self.tasks)]
+        outcome = self.store.run(lambda tx: tx.cancel(TaskFilter(ids=(known.new.id,)), self.now))
+        assert outcome.get(known.new.id, False) == (known.status not in FINAL)
+        if known.status is not RUNNING and known.status not in FINAL:
+            self.move(known, TaskStatus.CANCELLED)
+
+    @rule(lane=st.integers(0, 1))
+    def cancel_many(self, lane):
+        where = TaskFilter(tenant="a", statuses=(QUEUED, RETRYING))
+        matching = [known for known in self.those(QUEUED, RETRYING) if known.new.tenant == "a"]
+        outcome = self.store.run(lambda tx: tx.cancel(where, self.now))
+        assert {id for id, done in outcome.items() if done} == {known.new.id for known in matching}
+        for known in self.in_order_of_ending(matching):
+            self.move(known, TaskStatus.CANCELLED)
+
+    # The journal.
+
+    @precondition(running)
+    @rule(
+        pick=PICK, name=st.sampled_from("ab"), occurrence=st.integers(0, 1), size=st.sampled_from([1, 20_000])
+    )
+    def record(self, pick, name, occurrence, size):
+        known = self.running()[pick % len(self.running())]
+        value = bytes([len(known.journal), pick]) * size
+        step = StepRecord(
+            known.seq, known.claim.claim_no, StepKey("", name, "d"), occurrence, "value", value, self.now
+        )
+        self.store.run(lambda tx: tx.record([step]))
+        known.journal.setdefault((name, occurrence), value)
+
+    @precondition(lambda self: any(known.journal for known in self.tasks.values()))
+    @rule(pick=PICK)
+    def void_step(self, pick):
+        journaled = [known for known in self.tasks.values() if known.journal]
+        known = journaled[pick % len(journaled)]
+        name, occurrence = next(iter(known.journal))
+        assert self.store.run(lambda tx: tx.void_step(known.seq, StepKey("", name, "d"), occurrence))
+        del known.journal[name, occurrence]
+
+    # Money.
+
+    @rule(pick=PICK, tenant=st.sampled_from(["", "a"]), held=st.integers(0, 10**15))
+    def reserve(self, pick, tenant, held):
+        candidates = [None, *self.running()]
+        known = candidates[pick % len(candidates)]
+        node = self.node(pick)
+        intent = Reservation(
+            known.seq if known else None,
+            known.claims if known else 0,
+            "call",
+            "echo",
+            "m",
+            "e",
+            tenant,
+            node,
+            self.now,
+            10,
+            5,
+            held,
+        )
+        ids = self.store.run(lambda tx: tx.reserve([intent, intent]))
+        for id in ids:
+            assert id not in self.holds
+            self.holds[id] = Hold(intent.task, node, held)
+
+    @precondition(lambda self: self.holds)
+    @rule(pick=PICK, state=st.sampled_from([SETTLED, RELEASED, UNCERTAIN]), cost=st.integers(0, 10**15))
+    def settle(self, pick, state, cost):
+        id = list(self.holds)[-1 - pick % len(self.holds)]
+        hold = self.holds[id]
+        end = Settlement(id, state, self.now, self.now, 3, 2, cost)
+        first, second = self.store.run(lambda tx: tx.settle([end, end]))
+        assert not second
+        assert first or hold.state is not HELD
+        assert not first or hold.state in (HELD, UNCERTAIN)
+        if first:
+            hold.state = state
+            hold.cost = {SETTLED: cost, RELEASED: 0, UNCERTAIN: hold.held}[state]
+
+    @precondition(lambda self: self.holds)
+    @rule(pick=PICK)
+    def release_uncertain(self, pick):
+        id = list(self.holds)[pick % len(self.holds)]
+        hold = self.holds[id]
+        assert self.store.run(lambda tx: tx.release_uncertain([id])) == [hold.state is UNCERTAIN]
+        if hold.state is UNCERTAIN:
+            hold.state, hold.cost = RELEASED, 0
+
+    # Retention.
+
+    @rule(age=st.sampled_from([0.0, 3.0]))
+    def prune(self, age):
+        before = self.now - age + 0.5
+        more = True
+        while more:
+            more = self.store.run(
+                lambda tx: tx.prune(Retention(finished_before=before, chunk=2), self.now)
+            ).more
+        there = {view.id for view in self.store.read(lambda reader: reader.tasks(TaskFilter(), limit=10_000))}
+        for known in self.those(*FINAL):
+            gone = known.new.id not in there
+            old = known.finished_at < before
+            # A store may keep a line of a batch until it is in its file.
+            assert gone == old or (old and known.new.batch is not None)
+            if gone:
+                self.pruned.add(known.new.id)
+                del self.tasks[known.new.id]
+
+    # What must always hold.
+
+    @invariant()
+    def tasks_are_as_known(self):
+        views = self.store.read(lambda reader: reader.tasks(TaskFilter(), limit=10_000, newest=False))
+        assert [view.id for view in views] == list(self.tasks)
+        self.held_by = {view.seq: view.node for view in views}
+        for view in views:
+            known = self.tasks[view.id]
+            assert (view.status, view.attempt, view.crashes) == (known.status, known.attempt, known.crashes)
+            assert (view.finished_no, view.finished_at) == (known.finished_no, known.finished_at)
+            assert view.ready == known.claimable
+            assert (view.node is not None) == (known.status is RUNNING)
+            assert known.status in FINAL or view.rank == known.rank
+
+    @invariant()
+    def tallies_are_counts(self):
+        tallies = self.store.read(lambda reader: reader.tallies())
+        told = Counter()
+        for tally in tallies:
+            told[tally.lane, tally.status, tally.priority] += tally.count
+        counted = Counter(
+            (self.lane_ids[LANES.index(known.new.lane)], known.status, known.new.priority)
+            for known in self.tasks.values()
+        )
+        assert +told == counted
+        of_batch = Counter(self.store.read(lambda reader: reader.batch_counts(self.batch)))
+        in_batch = [known for known in self.tasks.values() if known.new.batch is not None]
+        assert +of_batch == Counter(known.status for known in in_batch)
+
+    @invariant()
+    def lines_of_the_batch(self):
+        ended = [known for known in self.tasks.values() if known.new.batch is not None and known.finished_no]
+        ended.sort(key=lambda known: known.finished_no)
+        lines = self.store.read(lambda reader: reader.finished_lines(self.batch, 0, 10_000))
+        assert [(line.no, line.id) for line in lines] == [
+            (known.finished_no, known.new.id) for known in ended
+        ]
+
+    @invariant()
+    def money_is_booked(self):
+        rows = self.store.read(lambda reader: reader.spend())
+        uncertain = sum(hold.cost for hold in self.holds.values() if hold.state is UNCERTAIN)
+        assert sum(row.uncertain for row in rows) == uncertain
+        settled = sum(hold.cost for hold in self.holds.values() if hold.state is SETTLED)
+        assert sum(row.cost for row in rows) == settled
+        listed = self.store.read(lambda reader: reader.reservations([HELD, UNCERTAIN], limit=10_000))
+        expected = {id: hold.state for id, hold in self.holds.items() if hold.state in (HELD, UNCERTAIN)}
+        assert {row.id: row.state for row in listed} == expected
+
+    def teardown(self):
+        if not hasattr(self, "store"):
+            return
+        for known in self.tasks.values():
+            self.check_at_the_end(known)
+        assert self.store.verify() == []
+        self.store.close()
+
+    def check_at_the_end(self, known):
+        steps = self.store.read(lambda reader: reader.journal(known.seq))
+        assert {(step.key.name, step.occurrence): step.value for step in steps} == known.journal
+        kinds = Counter(
+            event.kind for event in self.store.read(lambda reader: reader.events(0, task=known.seq))
+        )
+        assert kinds["submitted"] == 1
+        assert kinds["started"] == known.claims
+        assert kinds["finished"] == (known.status in FINAL)
+        booked = [hold for hold in self.holds.values() if hold.seq == known.seq]
+        settled = sum(hold.cost for hold in booked if hold.state is SETTLED)
+        assert settled <= self.seen(known).cost <= sum(max(hold.cost, hold.held) for hold in booked)
+
+
+class FileMachine(StoreMachine):
+    """The same on a file that is closed and opened again in between."""
+
+    def open(self):
+        if not hasattr(self, "folder"):
+            self.folder = Path(tempfile.mkdtemp(prefix="penstock-machine-"))
+        return SqliteStore.open(self.folder / "s.db", durability="normal")
+
+    @rule()
+    def reopen(self):
+        self.store.close()
+        self.store = self.open()
+
+    def teardown(self):
+        try:
+            super().teardown()
+        finally:
+            shutil.rmtree(getattr(self, "folder", ""), ignore_errors=True)
+
+
+TestInMemory = StoreMachine.TestCase
+TestInMemory.settings = settings(max_examples=60, stateful_step_count=50)
+TestOnAFile = FileMachine.TestCase
+TestOnAFile.settings = settings(max_examples=15, stateful_step_count=40)
