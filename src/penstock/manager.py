@@ -13,6 +13,7 @@ from penstock.errors import (
     ConfigurationError,
     InvalidTask,
     PenstockError,
+    StoreError,
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
@@ -103,7 +104,9 @@ class Manager:
         store = self._given_store or open_store(self.settings)
         try:
             store.lock_dispatch()
-            node = Node(store, self.settings, self.policy, self.handlers, self.clock, self._ended)
+            node = Node(
+                store, self.settings, self.policy, self.handlers, self.clock, self._ended, self._store_failed
+            )
             await node.start()
         except BaseException:
             store.close()
@@ -299,6 +302,11 @@ class Manager:
         return self._node
 
     @property
+    def failure(self) -> StoreError | None:
+        """Why the store cannot be written any more (a full disk, say); nothing is started then."""
+        return None if self._node is None else self._node.failure
+
+    @property
     def is_running(self) -> bool:
         return self._node is not None
 
@@ -323,6 +331,12 @@ class Manager:
                     future.set_result(end)
         for listener in self.on_end:
             listener(end)
+
+    def _store_failed(self, error: StoreError) -> None:
+        for futures in self._waiters.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
 
     def _forget_waiter(self, id: str, future: asyncio.Future[Finish]) -> None:
         waiters = self._waiters.get(id, [])

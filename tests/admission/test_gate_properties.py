@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +30,9 @@ WINDOW, GUARD, DAY = 10.0, 0.25, 86_400.0
 REQUESTS, TOKENS, MODEL_TOKENS, MONEY = 8, 900, 500, 5_000
 
 
-def limits(requests: int = REQUESTS, tokens: int = TOKENS, counts: str = "actual") -> GateLimits:
+def limits(
+    requests: int = REQUESTS, tokens: int = TOKENS, counts: str = "actual", pacing: bool = False
+) -> GateLimits:
     return GateLimits(
         rates=(
             RateLimit("requests", requests, WINDOW),
@@ -40,6 +44,7 @@ def limits(requests: int = REQUESTS, tokens: int = TOKENS, counts: str = "actual
         budgets=(Budget(MONEY), Budget(MONEY // 2, "day"), Budget(MONEY // 3, tenant="x")),
         guard_seconds=GUARD,
         counts=counts,  # type: ignore[arg-type]
+        pacing=pacing,
     )
 
 
@@ -57,6 +62,7 @@ class Machine:
     """A gate, and an independent exact log of what its provider counts."""
 
     counts: str
+    pacing: bool = False
     wall: float = 1_000_000.0
     now: float = 50.0
     stamps: list[tuple[float, str, str, int]] = field(default_factory=list)
@@ -67,8 +73,15 @@ class Machine:
     money: dict[tuple[str, str, float], list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.limits = limits(counts=self.counts)
+        self.limits = limits(counts=self.counts, pacing=self.pacing)
         self.gate = Gate(self.limits, self.now, self.wall)
+
+    def press(self, ask: Ask, part: float, delay: float) -> None:
+        """Go at the very instant the gate names: the edge of a window."""
+        decision = self.gate.consider(ask, self.now)
+        if isinstance(decision, Wait) and decision.until is not None and decision.until < self.now + 60.0:
+            self.now = decision.until
+        self.call(ask, part, delay, True)
 
     def call(self, ask: Ask, part: float, delay: float, send: bool) -> None:
         decision = self.gate.consider(ask, self.now)
@@ -187,7 +200,8 @@ class Machine:
         assert all(use.held == 0 for use in self.gate.usage(self.now))
         assert all(use.held == 0 for use in self.gate.money(self.now))
         assert self.gate._occupancy.in_flight == 0
-        assert not self.gate._occupancy._models and not self.gate._occupancy._pools
+        assert not self.gate._occupancy._models
+        assert not self.gate._occupancy._pools
         assert all(use.used == 0 for use in self.gate.usage(self.now + 2 * WINDOW))
         spent = sum(books[0] for (_, period, _), books in self.money.items() if period == "total")
         unsure = sum(books[1] for (_, period, _), books in self.money.items() if period == "total")
@@ -216,7 +230,8 @@ parts = st.floats(0.0, 1.0)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("call"), asks, parts, parts, st.integers(0, 9).map(bool)),
-        st.tuples(st.just("call"), asks, parts, parts, st.just(True)),
+        st.tuples(st.just("press"), asks, st.sampled_from([1.0, 0.5]), st.sampled_from([0.0, 1.0])),
+        st.tuples(st.just("press"), asks, st.just(1.0), st.sampled_from([0.0, 1.0])),
         st.tuples(st.just("end"), st.integers(0, 9), st.sampled_from(["settle", "settle", "uncertain"])),
         st.tuples(st.just("pass"), st.one_of(st.floats(0.0, 0.5), st.floats(0.0, 4.0), st.just(30_000.0))),
         st.tuples(st.just("crash")),
@@ -230,6 +245,8 @@ def play(machine: Machine, script: list[tuple[Any, ...]]) -> None:
     for what, *rest in script:
         if what == "call":
             machine.call(*rest)
+        elif what == "press":
+            machine.press(*rest)
         elif what == "end":
             machine.end(*rest)
         elif what == "pass":
@@ -240,9 +257,11 @@ def play(machine: Machine, script: list[tuple[Any, ...]]) -> None:
 
 
 @common
-@given(steps, st.sampled_from(["actual", "reserved"]))
-def test_no_window_and_no_budget_is_ever_above_its_limit(script: list[tuple[Any, ...]], counts: str) -> None:
-    machine = Machine(counts)
+@given(steps, st.sampled_from(["actual", "reserved"]), st.booleans())
+def test_no_window_and_no_budget_is_ever_above_its_limit(
+    script: list[tuple[Any, ...]], counts: str, pacing: bool
+) -> None:
+    machine = Machine(counts, pacing)
     play(machine, script)
     machine.check_nothing_left()
     machine.check_windows(REQUESTS, TOKENS)
@@ -268,9 +287,7 @@ def test_changed_limits_forget_nothing(scripts: list[Any], changes: list[tuple[i
 @given(steps)
 def test_a_window_set_later_knows_what_was_used_before(script: list[tuple[Any, ...]]) -> None:
     machine = Machine("actual")
-    bare = GateLimits(guard_seconds=GUARD, learn=False)
     machine.gate.reconfigure(replace(machine.limits, rates=()), machine.now)
-    del bare
     play(machine, [step for step in script if step[0] != "crash"])
     machine.gate.reconfigure(machine.limits, machine.now)
     edge = machine.now - WINDOW
@@ -307,3 +324,28 @@ def test_wait_is_honest_and_nobody_starves(load: list[tuple[Ask, float]]) -> Non
         grant = gate.admit(ask, now)
         gate.sent(grant, now)
         flights.append((now + seconds, grant))
+
+
+@pytest.mark.parametrize("counts", ["actual", "reserved"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pressing_load_never_passes_a_limit(seed: int, counts: str) -> None:
+    """Hundreds of calls, each at the first instant the gate allows, with stamps at the edges of the guard."""
+    rng, machine = random.Random(seed), Machine(counts)
+    machine.limits = replace(machine.limits, budgets=())
+    machine.gate = Gate(machine.limits, machine.now, machine.wall)
+    for _ in range(500):
+        prompt, cap = rng.randrange(0, 120), rng.randrange(0, 150)
+        ask = Ask(
+            rng.choice("ab"),
+            input_tokens=prompt,
+            output_mean=float(cap),
+            output_cap=cap,
+            reserved_tokens=prompt + cap,
+        )
+        machine.press(ask, 1.0, rng.choice([0.0, 1.0]))
+        while machine.flights and rng.random() < 0.6:
+            machine.now += rng.choice([0.0, 0.1, 2.0])
+            machine.end(rng.randrange(9), rng.choice(["settle", "settle", "settle", "uncertain"]))
+        if rng.random() < 0.01:
+            machine.crash()
+    machine.check_windows(REQUESTS, TOKENS)

@@ -54,7 +54,8 @@ def test_what_can_never_fit_is_judged_by_prompt_and_cap() -> None:
     gate = Gate(GateLimits(rates=(RateLimit("tokens", 1000, 60.0),), pools={"gpu": 1}))
     large = gate.never_fits(Ask("m", input_tokens=600, output_cap=500))
     assert isinstance(large, Reject)
-    assert "1100 tokens" in large.message and "tpm" in large.message
+    assert "1100 tokens" in large.message
+    assert "tpm" in large.message
     learned = Ask("m", input_tokens=600, output_mean=900.0, output_variance=10.0)
     grant = go(gate, learned, 0.0)  # an estimate may be wrong: it goes alone
     assert isinstance(gate.consider(learned, 0.0), Wait)
@@ -89,7 +90,7 @@ def test_pools_concurrency_and_all_or_nothing() -> None:
 def test_after_a_refusal_nobody_goes_before_retry_after() -> None:
     gate = Gate(GateLimits(rates=(RPM,)))
     grants = [go(gate, ASK, 0.0) for _ in range(8)]
-    for grant in grants:
+    for _ in grants:
         gate.refused(ASK, "overloaded", 2.0, 1.0)
     assert gate.consider(ASK, 1.0) == Wait("cooldown", "m", 3.0)
     assert isinstance(gate.consider(Ask("other"), 1.0), Admit)
@@ -104,7 +105,8 @@ def test_cooldowns_without_retry_after_grow() -> None:
     for _ in range(9):
         health.refused("limited", None, now)
         wait = health.wait(ASK, now)
-        assert wait is not None and wait.until is not None
+        assert wait is not None
+        assert wait.until is not None
         pauses.append(wait.until - now)
         now = wait.until
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]

@@ -7,6 +7,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from penstock.admission import (
     Ask,
     Gate,
     GateLimits,
+    Grant,
     Observed,
     OutputEstimator,
     RateLimit,
@@ -98,105 +100,138 @@ class World:
     near_caps: bool = False
     phase: float = 3.7
     seed: int = 1
+    late_headers: bool = False
+    """headers tell the state at the end of a call instead of its start"""
     others: float = 0.0
     """part of the request limit that somebody else uses, steadily, from the fourth window on"""
-    events: list = field(default_factory=list)
 
     def run(self) -> Outcome:
-        rng = random.Random(self.seed)
-        gate, estimator, order = Gate(self.limits), OutputEstimator(), count()
-        providers: dict[str, Provider] = {}
-        if self.requests:
-            providers["requests"] = Provider(self.kind, self.requests, self.phase)
-        if self.tokens:
-            providers["tokens"] = Provider(self.kind, self.tokens, self.phase)
-        events: list[tuple[float, int, str, object]] = []
-        end, now, refused, calls = self.windows * WINDOW, 0.0, 0, 0
+        return Run(self).play()
 
-        def at(when: float, what: str, thing: object) -> None:
-            heapq.heappush(events, (when, next(order), what, thing))
 
-        def fresh() -> tuple[Ask, int, int]:
-            prompt = max(20, int(rng.lognormvariate(6.9, 0.45)))
-            output = min(self.cap, max(1, int(rng.gammavariate(1.72, 122))))
-            cap = min(self.cap, int(output * rng.uniform(1.0, 1.1)) + 1) if self.near_caps else self.cap
-            estimate = int(prompt * rng.uniform(0.97, 1.06))
-            known = estimator.estimate("m", "", estimate, cap)
-            ask = Ask(
-                "m",
-                input_tokens=known.input_tokens,
-                output_mean=known.output_mean,
-                output_variance=known.output_variance,
-                output_cap=cap,
-                reserved_tokens=max(known.input_tokens, prompt) + cap,
-            )
-            return ask, prompt, output
+@dataclass
+class Call:
+    grant: Grant
+    prompt: int
+    output: int
+    sent: float
+    seen: list[Observed] = field(default_factory=list)
 
-        head, wake = fresh(), -1.0
-        at(0.0, "look", None)
-        if self.others and self.requests:
-            for number in range(int(self.others * self.requests * (self.windows - 3))):
-                at(3 * WINDOW + number * WINDOW / (self.others * self.requests), "other", None)
-        while events:
-            now, _, what, thing = heapq.heappop(events)
-            if now > end:
-                break
-            if what == "other":
-                providers["requests"].add(1, now)
-                continue
-            if what == "arrive":
-                grant, prompt, output, sent = thing  # type: ignore[misc]
-                size = grant.ask.reserved_tokens if self.counts == "reserved" else prompt
-                sizes = {"requests": 1, "tokens": size}
-                fine = all(p.fits(sizes[d], now) for d, p in providers.items())
-                if fine:
-                    for dimension, provider in providers.items():
-                        provider.add(sizes[dimension], now)
-                seen = [p.observed(d, now) for d, p in providers.items()]
-                if fine:
-                    at(now + 0.3 + 0.0033 * output, "complete", (*thing, seen))  # type: ignore[misc]
-                else:
-                    at(now + rng.uniform(0.002, 0.03), "refused", (grant, seen))
-                continue
-            if what == "complete":
-                output = thing[2]  # type: ignore[index]
-                if self.counts == "actual" and "tokens" in providers:
-                    providers["tokens"].add(output, now)
-                at(now + rng.uniform(0.002, 0.03), "reply", thing)
-                continue
-            if what == "refused":
-                grant, seen = thing  # type: ignore[misc]
-                refused += 1
-                if self.headers:
-                    gate.observe(grant, seen, now)
-                gate.release(grant, now)
-                gate.refused(grant.ask, "limited", None, now)
-            elif what == "reply":
-                grant, prompt, output, sent, seen = thing  # type: ignore[misc]
-                calls += 1
-                if self.headers:
-                    gate.observe(grant, seen, now)
-                gate.settle(grant, Usage(prompt, output), 0, now)
-                gate.succeeded(grant.ask, now - sent, output, now)
-                estimator.learn(
-                    "m", "", cap=self.cap, prompt_estimate=prompt, prompt_true=prompt, output_true=output
-                )
-            while isinstance(decision := gate.consider(head[0], now), Admit):
-                grant = gate.admit(head[0], now)
-                gate.sent(grant, now)
-                at(now + rng.uniform(0.002, 0.03), "arrive", (grant, head[1], head[2], now))
-                head = fresh()
-            assert isinstance(decision, Wait), decision
-            if decision.until is not None and decision.until != wake:
-                wake = decision.until
-                at(max(now, wake) + rng.uniform(0.0, 0.002), "look", None)
-        return Outcome(
-            {d: p.utilisation(self.windows) for d, p in providers.items()},
-            {d: p.worst for d, p in providers.items()},
-            refused,
-            calls,
-            gate,
+
+class Run:
+    """One run of a world, event by event."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rng = random.Random(world.seed)
+        self.gate = Gate(world.limits)
+        self.estimator = OutputEstimator()
+        sizes = {"requests": world.requests, "tokens": world.tokens}
+        self.providers = {d: Provider(world.kind, size, world.phase) for d, size in sizes.items() if size}
+        self.order = count()
+        self.events: list[tuple[float, int, str, Any]] = []
+        self.refused = self.calls = 0
+        self.wake = -1.0
+        self.head = self.fresh()
+
+    def at(self, when: float, what: str, call: Call | None = None) -> None:
+        heapq.heappush(self.events, (when, next(self.order), what, call))
+
+    def transit(self) -> float:
+        return self.rng.uniform(0.002, 0.03)
+
+    def fresh(self) -> tuple[Ask, int, int]:
+        world, rng = self.world, self.rng
+        prompt = max(20, int(rng.lognormvariate(6.9, 0.45)))
+        output = min(world.cap, max(1, int(rng.gammavariate(1.72, 122))))
+        cap = min(world.cap, int(output * rng.uniform(1.0, 1.1)) + 1) if world.near_caps else world.cap
+        known = self.estimator.estimate("m", "", int(prompt * rng.uniform(0.97, 1.06)), cap)
+        ask = Ask(
+            "m",
+            input_tokens=known.input_tokens,
+            output_mean=known.output_mean,
+            output_variance=known.output_variance,
+            output_cap=cap,
+            reserved_tokens=max(known.input_tokens, prompt) + cap,
         )
+        return ask, prompt, output
+
+    def play(self) -> Outcome:
+        world = self.world
+        if world.others and world.requests:
+            rate = world.others * world.requests / WINDOW
+            for number in range(int(rate * WINDOW * (world.windows - 3))):
+                self.at(3 * WINDOW + number / rate, "other")
+        self.at(0.0, "look")
+        while self.events and self.events[0][0] <= world.windows * WINDOW:
+            now, _, what, call = heapq.heappop(self.events)
+            getattr(self, what)(call, now)
+        return Outcome(
+            {d: p.utilisation(world.windows) for d, p in self.providers.items()},
+            {d: p.worst for d, p in self.providers.items()},
+            self.refused,
+            self.calls,
+            self.gate,
+        )
+
+    def other(self, _: None, now: float) -> None:
+        self.providers["requests"].add(1, now)
+
+    def arrive(self, call: Call, now: float) -> None:
+        size = call.grant.ask.reserved_tokens if self.world.counts == "reserved" else call.prompt
+        sizes = {"requests": 1, "tokens": size}
+        fine = all(p.fits(sizes[d], now) for d, p in self.providers.items())
+        if fine:
+            for dimension, provider in self.providers.items():
+                provider.add(sizes[dimension], now)
+        call.seen = [p.observed(d, now) for d, p in self.providers.items()]
+        if fine:
+            self.at(now + 0.3 + 0.0033 * call.output, "complete", call)
+        else:
+            self.at(now + self.transit(), "refusal", call)
+
+    def complete(self, call: Call, now: float) -> None:
+        if self.world.counts == "actual" and "tokens" in self.providers:
+            self.providers["tokens"].add(call.output, now)
+        if self.world.late_headers:
+            call.seen = [p.observed(d, now) for d, p in self.providers.items()]
+        self.at(now + self.transit(), "reply", call)
+
+    def refusal(self, call: Call, now: float) -> None:
+        self.refused += 1
+        if self.world.headers:
+            self.gate.observe(call.grant, call.seen, now)
+        self.gate.release(call.grant, now)
+        self.gate.refused(call.grant.ask, "limited", None, now)
+        self.look(None, now)
+
+    def reply(self, call: Call, now: float) -> None:
+        self.calls += 1
+        if self.world.headers:
+            self.gate.observe(call.grant, call.seen, now)
+        self.gate.settle(call.grant, Usage(call.prompt, call.output), 0, now)
+        self.gate.succeeded(call.grant.ask, now - call.sent, call.output, now)
+        self.estimator.learn(
+            "m",
+            "",
+            cap=self.world.cap,
+            prompt_estimate=call.prompt,
+            prompt_true=call.prompt,
+            output_true=call.output,
+        )
+        self.look(None, now)
+
+    def look(self, _: None, now: float) -> None:
+        while isinstance(decision := self.gate.consider(self.head[0], now), Admit):
+            ask, prompt, output = self.head
+            grant = self.gate.admit(ask, now)
+            self.gate.sent(grant, now)
+            self.at(now + self.transit(), "arrive", Call(grant, prompt, output, now))
+            self.head = self.fresh()
+        assert isinstance(decision, Wait), decision
+        if decision.until is not None and decision.until != self.wake:
+            self.wake = decision.until
+            self.at(max(now, self.wake) + self.rng.uniform(0.0, 0.002), "look")
 
 
 KINDS = ("sliding", "fixed", "bucket")
@@ -241,6 +276,9 @@ def test_limits_are_learned_from_headers(kind: str, phase: float) -> None:
     by_tokens = World(kind, GateLimits(), tokens=TOKENS, headers=True, phase=phase).run()
     assert by_tokens.refused <= 3
     assert by_tokens.utilisation["tokens"] >= 0.9
+    late = World(kind, GateLimits(), requests=REQUESTS, headers=True, phase=phase, late_headers=True).run()
+    assert late.refused <= 3
+    assert late.utilisation["requests"] >= 0.9
     both = World(kind, GateLimits(), requests=80, tokens=TOKENS, headers=True, phase=phase).run()
     assert both.refused <= 3
     assert max(both.utilisation.values()) >= 0.88
@@ -263,7 +301,7 @@ def test_others_on_the_same_key_are_noticed() -> None:
 
 
 def test_a_wrong_limit_is_survived() -> None:
-    """The user says twice what the provider bears, and the provider says nothing: refusals, but it goes on."""
+    """The user says twice what the provider bears, which sends no headers: refusals, but it goes on."""
     limits = given("actual", RateLimit("requests", 2 * REQUESTS, WINDOW))
     outcome = World("sliding", limits, requests=REQUESTS, windows=10).run()
     assert outcome.utilisation["requests"] >= 0.5

@@ -59,10 +59,9 @@ class Board:
         weighed: dict[tuple[str, str], Load] = {}
         loads = []
         for meter in self._matching((ask.endpoint, ask.model, ask.tenant), now):
-            kind = (meter.dimension, meter.counts)
-            load = weighed.get(kind)
+            load = weighed.get(meter.kind)
             if load is None:
-                load = weighed[kind] = meter.load(ask)
+                load = weighed[meter.kind] = meter.load(ask)
             loads.append((meter, load))
         self._last = (ask, loads, _never_fits(ask, loads))
         return loads
@@ -109,10 +108,9 @@ class Board:
         del self._records.live[grant.number]
         weighed: dict[tuple[str, str], Load] = {}
         for meter, load in grant.placed:
-            kind = (meter.dimension, meter.counts)
-            true = weighed.get(kind)
+            true = weighed.get(meter.kind)
             if true is None:
-                true = weighed[kind] = true_load(meter, amounts)
+                true = weighed[meter.kind] = true_load(meter, amounts)
             meter.settle(load, true, stamp, now)
         self._records.remember(scope_of(grant.ask), amounts, stamp, now, now)
 
@@ -150,7 +148,7 @@ class Board:
             self._reported.distrust(ask.endpoint, ask.model, self._by_scope.keys(), now)
 
     def reconfigure(self, limits: GateLimits, now: float) -> None:
-        """Take on other limits; meters of the same scope and window keep their log, new ones get it from history."""
+        """Take on other limits; meters of the same scope and window keep their log, new ones read history."""
         same_rules = (limits.counts, limits.guard_seconds) == (
             self._limits.counts,
             self._limits.guard_seconds,

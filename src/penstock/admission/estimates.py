@@ -14,7 +14,7 @@ _MOST_KINDS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Tokens to hold for one call. Until its kind is known, mean and high are the cap and the variance is 0."""
+    """Tokens to hold for one call. Until its kind is known, mean and high are the cap, the variance is 0."""
 
     input_tokens: int
     output_mean: float
@@ -48,8 +48,8 @@ class _Moments:
 class OutputEstimator:
     """Learns per model and type how long replies are and how prompt estimates relate to the truth.
 
-    `reserve="cap"` always holds the cap. Replies cut by a cap tell less than the truth about longer caps, so the
-    estimate never exceeds the cap it is asked for, and an estimate is made of what was seen, not beyond.
+    `reserve="cap"` always holds the cap. An estimate never exceeds the cap it is asked for; and replies that
+    a small cap may have cut tell nothing about calls with a much larger one, which hold theirs.
     """
 
     def __init__(self, reserve: Literal["learned", "cap"] = "learned") -> None:
@@ -68,7 +68,7 @@ class OutputEstimator:
             self._ratios.clear()
             self._caps.clear()
         self._outputs.setdefault(key, _Moments()).add(output_true)
-        # Slowly forgotten, so that one call with a huge cap does not pass for knowledge of long replies for ever.
+        # Slowly forgotten: one call with a huge cap is no knowledge of long replies for ever.
         self._caps[key] = max(float(cap), self._caps.get(key, 0.0) * 0.99)
         if prompt_estimate > 0 and prompt_true > 0:
             self._ratios.setdefault(key, _Moments()).add(prompt_true / prompt_estimate)

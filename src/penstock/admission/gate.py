@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 class Gate:
     """Decides whether a call may go now: rates, concurrency, pools and money, all or nothing.
 
-    Pure: `now` is monotonic seconds and never goes back. `wall` is the epoch instant `now` means at the start;
-    tell `anchor` when the wall clock jumped. A call's way: `consider` until it says Admit, `admit`, `sent` when
-    bytes leave, then exactly one of `settle`, `uncertain`, `release`; a second one changes nothing.
+    Pure: `now` is monotonic seconds and never goes back. `wall` is the epoch instant `now` means at the
+    start; tell `anchor` when the wall clock jumped. A call's way: `consider` until it says Admit, `admit`,
+    `sent` when bytes leave, then one of `settle`, `uncertain`, `release`; a second one changes nothing.
     """
 
     def __init__(self, limits: GateLimits, now: float = 0.0, wall: float = 0.0) -> None:
@@ -50,12 +50,11 @@ class Gate:
         self._now = now
 
     def never_fits(self, ask: Ask) -> Reject | None:
-        """Refuse what could not go even if nothing else were there: larger than a limit, a budget or a pool."""
-        return (
-            self._board.never_fits(ask, self._now)
-            or self._occupancy.never_fits(ask)
-            or self.ledger.never_fits(ask)
-        )
+        """Refuse what could not go even alone: larger than a limit, a budget or a pool."""
+        never = self._board.never_fits(ask, self._now)
+        if never is None and ask.pools:
+            never = self._occupancy.never_fits(ask)
+        return never or self.ledger.never_fits(ask)
 
     def consider(self, ask: Ask, now: float) -> Decision:
         """Say whether the call may go now, and if not what it waits for longest; changes nothing."""
@@ -90,7 +89,7 @@ class Gate:
             self._board.sent(grant, now)
 
     def settle(self, grant: Grant, usage: Usage | None, cost: int, now: float) -> bool:
-        """Book the true usage and cost (pico-dollars); without usage the whole hold. False if it was ended before."""
+        """Book the true usage (None: the whole hold) and cost in pico-dollars; False if it ended before."""
         if grant.state != "held":
             return False
         stamp = now if grant.sent_at is None else grant.sent_at
@@ -149,7 +148,7 @@ class Gate:
         return most if room == inf else max(1, min(most, int(room)))
 
     def observe(self, grant: Grant, observed: Sequence[Observed], now: float) -> None:
-        """Take in the limit headers of the reply (or refusal) to this grant's call; before or after its end."""
+        """Take in the limit headers of the reply or refusal to this call, before or after its end."""
         self._board.observe(grant, observed, now)
         self.health.of(grant.ask).replied()
 

@@ -138,9 +138,9 @@ class HealthBook:
 class LatencyWatch:
     """Notices when calls take twice as long as they used to, and only then.
 
-    Replies are compared with replies of like length (powers of two of output tokens), each class with the best
-    long-term mean it has had. If bearing fewer calls does not make them faster, it is not our load that slows
-    them: the new pace becomes the measure.
+    Replies are compared with replies of like length (powers of two of output tokens), each class with the
+    best long-term mean it has had. If bearing fewer calls does not make them faster, it is not our load that
+    slows them: the new pace becomes the measure.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ _SAME = 0.05
 
 
 class Sample(NamedTuple):
-    """One report: when its call was sent, how much was used, seconds until full again, when the reply came."""
+    """One report: when its call was sent, what was used, seconds until full again, when the reply came."""
 
     sent: float
     used: float
@@ -73,7 +73,7 @@ class Shape(NamedTuple):
 
 
 def infer_shape(samples: Iterable[Sample], limit: float, window: float, guard: float) -> Shape | None:
-    """Tell a bucket or a fixed window of known limit and length from the reports; None if it shows neither."""
+    """Tell a bucket or a fixed window of known limit and length from the reports; None if neither."""
     seen = list(samples)
     if len(seen) < 8:
         return None

@@ -25,11 +25,13 @@ class Meter:
         self.window = window
         self.guard = guard
         self.counts: Counts = counts
+        self.kind = (dimension, counts)
+        """meters of one kind weigh a call alike"""
         self.log = WindowLog(window, guard)
         self.pool = HoldPool()
         self.pacer: Pacer | None = None
         self.shaped_by: tuple[str, str] | None = None
-        """(endpoint, model) whose replies showed what kind of window this is; None: sliding, the careful one"""
+        """(endpoint, model) whose replies showed what kind of window this is; None: taken for sliding"""
 
     def pace(self, now: float) -> None:
         """Put a bucket before the window, or follow a changed limit."""
@@ -64,7 +66,7 @@ class Meter:
         return inf if self.pool.count else self.log.empty_at(now)
 
     def reshape(self, shape: Shape | None, source: tuple[str, str] | None, now: float) -> None:
-        """Count as the provider does: `shape` was read from its replies. None: as a sliding window, still empty."""
+        """Count as the provider was seen to count; None: as a sliding window, still empty."""
         self.shaped_by = source
         old = self.log
         old.expire(now)
@@ -90,9 +92,12 @@ class Meter:
         """Book the true load: its sent part at its send, its reply (`true.cap`) at its completion."""
         self.pool.remove(load)
         self.log.add(sent_at, true.sent, now)
-        self.log.add(now, true.cap, now)
+        if true.cap:
+            self.log.add(now, true.cap, now)
         if self.pacer is not None:
-            self.pacer.correct(true.sent + true.cap - load.sent - load.mean)
+            difference = true.sent + true.cap - load.sent - load.mean
+            if difference:
+                self.pacer.correct(difference)
 
     def release(self, load: Load, was_sent: bool) -> None:
         """Give everything back."""

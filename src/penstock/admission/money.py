@@ -17,7 +17,7 @@ _SETTINGS: dict[Period, str] = {"total": "budget_limit", "day": "daily_limit", "
 
 @dataclass(frozen=True, slots=True)
 class PastMoney:
-    """What a tenant spent in one period before a restart; `start` is the wall instant it began (0 for total)."""
+    """What a tenant spent in a period before a restart; `start`: the wall instant it began (0 for total)."""
 
     tenant: str
     period: Period
@@ -235,8 +235,8 @@ def _end(periods: Periods, period: Period) -> float:
 def _exhausted(ask: Ask, budget: Budget, book: _Book) -> str:
     unsure = f" and {usd(book.uncertain)} are uncertain" if book.uncertain else ""
     return (
-        f"the {budget.key} of {usd(budget.limit)} is used up: {usd(book.spent)} are spent{unsure}, and this call "
-        f"to {ask.model} is estimated at {usd(ask.cost)}; raise {_SETTINGS[budget.period]} to go on"
+        f"the {budget.key} of {usd(budget.limit)} is used up: {usd(book.spent)} are spent{unsure}, and this "
+        f"call to {ask.model} is estimated at {usd(ask.cost)}; raise {_SETTINGS[budget.period]} to go on"
     )
 
 
@@ -249,6 +249,7 @@ def _too_dear(ask: Ask, budget: Budget) -> str:
 
 def _price_unknown(ask: Ask, budget: Budget) -> str:
     return (
-        f"no price is known for {ask.model} and a {budget.key} is set; set a price for {ask.model} in the price "
-        "table of the configuration (USD per million input and output tokens, 0 if it is free), or remove the budget"
+        f"no price is known for {ask.model} and a {budget.key} is set; set a price for {ask.model} in the "
+        "price table of the configuration (USD per million input and output tokens, 0 if it is free), or "
+        "remove the budget"
     )

@@ -1,8 +1,8 @@
 """What the provider itself says remains: limits nobody gave us, and others who use the same key.
 
-A reply tells the state at its own admission, a call's duration ago. So a report is always compared with what
-we knew when its call was sent, never with now: `seen` counts everything the provider has had to count from us,
-and the difference of two values of it is what it has counted since.
+A reply tells the state at its own admission, a call's duration ago. So a report is always compared with
+what we knew when its call was sent, never with now: `seen` counts everything the provider has had to count
+from us, and the difference of two values of it is what it has counted since.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class _Report:
 
 
 class ProviderMeter(Meter):
-    """One limit as reported by headers. With `explicit_window` it only guards against others who share the key.
+    """One limit as headers report it. With `explicit_window` it only guards against others on the same key.
 
     Learned, it goes through two phases. While the window is not known: never more than the last report left
-    (which for a fixed window is exact), and no more than the limit in the longest reset seen. Once replies agree
-    on a window: the sliding log and the bucket of any other limit.
+    (which for a fixed window is exact), and no more than the limit in the longest reset seen. Once replies
+    agree on a window: the sliding log and the bucket of any other limit.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class WindowLog:
 
     def add(self, stamp: float, amount: int, now: float) -> None:
         """Count `amount` as of `stamp`, which may lie in the past; nothing if it has left already."""
-        if amount <= 0 or self._leaves(stamp) <= now:
+        if amount <= 0 or (stamp < now and self._leaves(stamp) <= now):
             return
         index = int(stamp // self._width)
         found = self._slices.get(index)
@@ -180,12 +180,14 @@ class Pacer:
     def correct(self, difference: float) -> None:
         """The true use was so much more (a debt, delaying what follows) or less than charged."""
         # A debt of a window at most: an overrun delays, it never starves.
-        self._level = max(self._level - difference, -self._limit)
+        self._level -= difference
+        if self._level < -self._limit:
+            self._level = -self._limit
 
     def room(self, now: float) -> float:
         self._refill(now)
         return self._level
 
     def shrink(self, until: float) -> None:
-        """Hold no more than the largest request until then: the provider bears smaller bursts than we sent."""
+        """Hold no more than the largest request until then: the provider bears smaller bursts."""
         self._shrunk_until = max(until, self._shrunk_until)

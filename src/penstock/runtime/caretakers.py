@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -184,4 +185,8 @@ class Pruner(Looper):
         now = self._clock.wall()
         rule = self._rule(now)
         pruned = await self._committer.run(lambda store: store.prune(rule, now))
-        return 0.05 if pruned.more else None
+        if pruned.more:
+            return 0.05
+        if pruned.tasks or pruned.events:
+            await asyncio.to_thread(self._store.compact)
+        return None

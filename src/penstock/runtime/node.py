@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from penstock.admission import Gate, GateLimits
+from penstock.errors import StoreBusy, StoreError
 from penstock.model.clock import Clock
 from penstock.model.rank import Policy
 from penstock.model.states import FINAL
@@ -54,6 +55,7 @@ class Node:
         handlers: Handlers,
         clock: Clock,
         on_end: Callable[[Finish], None],
+        on_failure: Callable[[StoreError], None],
     ) -> None:
         self.store = store
         self.settings = settings
@@ -61,6 +63,8 @@ class Node:
         self.handlers = handlers
         self.clock = clock
         self._on_end = on_end
+        self._on_failure = on_failure
+        self.failure: StoreError | None = None
         self._loopers: list[Looper] = []
         self._idle = asyncio.Event()
         self.id = 0
@@ -71,7 +75,7 @@ class Node:
         settings = self.settings
         loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="penstock-handler")
-        self.committer = Committer(self.store, settings.max_queue_size)
+        self.committer = Committer(self.store, settings.max_queue_size, self._store_failed)
         await self.committer.start()
         slots = Slots(settings.max_concurrent)
         chance = random.Random(settings.seed)
@@ -109,7 +113,10 @@ class Node:
         await self._drain(now)
         for looper in reversed(self._loopers):
             await looper.stop()
-        await self.committer.run(lambda store: store.leave(self.id))
+        try:
+            await self.committer.run(lambda store: store.leave(self.id))
+        except StoreError as error:
+            log.warning("this node could not sign off: %s", error)
         await self.committer.stop()
         self.services.threads.shutdown(wait=False, cancel_futures=True)
 
@@ -121,6 +128,8 @@ class Node:
     async def idle(self) -> None:
         """Wait until nothing is open and nothing claimable is known."""
         while not self.dispatcher.idle:
+            if self.failure is not None:
+                raise self.failure
             self._idle.clear()
             await self._idle.wait()
 
@@ -155,6 +164,16 @@ class Node:
                 break
             await asyncio.wait(futures)
             await asyncio.sleep(0)
+
+    def _store_failed(self, error: StoreError) -> None:
+        """The disk is full, or the file is gone: stop before more is paid for than can be kept."""
+        if self.failure is None and not isinstance(error, StoreBusy):
+            self.failure = error
+            log.error("the store failed, nothing more is started: %s", error)
+            self.dispatcher.stop()
+            self.admitter.close()
+            self._idle.set()
+            self._on_failure(error)
 
     def _arrive(self, store: Transaction) -> None:
         wall, monotonic = self.clock.wall(), self.clock.monotonic()

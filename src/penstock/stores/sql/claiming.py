@@ -43,8 +43,8 @@ class Claiming(WritingSession, Looking):
         return [
             Claimed(
                 r[0], r[1], r[2], r[3], r[4], r[5], Rank(r[6], r[7]),
-                large.get(r[8], r[8]) if large else r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15], r[16],
-                now, r[17], r[18], r[19], r[12] > 1 or r[20] == 1,
+                large.get(r[8], r[8]) if large else r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15],
+                r[16], now, r[17], r[18], r[19], r[12] > 1 or r[20] == 1,
             )
             for r in rows
         ]  # fmt: skip

@@ -57,6 +57,7 @@ class Pruning(Ending, Looking):
         oldest = self.db.rows("old_events", (rule.chunk,))
         old = [no for no, at in oldest if at < rule.events_before]
         removed = self.db.do("forget_events", (old[-1],)) if old else 0
+        self.db.do("forget_controls", (rule.events_before,))
         return removed, removed == rule.chunk
 
     def _prune_reservations(self, rule: Retention) -> int:

@@ -140,7 +140,7 @@ class WritingSession(Session):
 
     def place(self, text: str | None) -> str | None:
         """The text itself, or the reference under which it is kept apart."""
-        if text is None or len(text) <= INLINE:
+        if text is None or (len(text) <= INLINE and not text.startswith("@")):
             return text
         return "@" + self.keep_content(text.encode())
 

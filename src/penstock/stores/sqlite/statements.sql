@@ -87,8 +87,6 @@ select seq, finished_no from tasks where seq in (select value from json_each(?))
 -- name: large_texts
 select payload, result from tasks
 where seq in (select value from json_each(?)) and (payload like '@%' or result like '@%')
--- name: forget_payload
-update tasks set payload = null where seq in (select value from json_each(?))
 -- name: forget_texts
 update tasks set payload = null, result = null where seq in (select value from json_each(?))
 
@@ -395,6 +393,8 @@ delete from tally where n = 0
 select no, at from events order by no limit ?
 -- name: forget_events
 delete from events where no <= ?
+-- name: forget_controls
+delete from controls where at < ?
 -- name: forget_reservations
 delete from reservations
 where id in (
@@ -404,8 +404,6 @@ where id in (
 select tenant, digest, content from cache where expires_at <= ? order by expires_at limit ?
 -- name: forget_cache
 delete from cache where tenant = ? and digest = ?
--- name: forget_spend
-delete from spend where slice < ? and cost = 0 and uncertain = 0
 -- name: live_bytes
 select (select page_count from pragma_page_count) * (select page_size from pragma_page_size)
     - (select freelist_count from pragma_freelist_count) * (select page_size from pragma_page_size)

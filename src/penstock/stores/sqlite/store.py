@@ -127,8 +127,10 @@ class SqliteStore:
                     self._notice_others()
             finally:
                 self._write_lock.release()
-        changed, self._foreign = self._foreign, False
-        return changed
+        if self._foreign:
+            self._foreign = False
+            return True
+        return False
 
     def _notice_others(self) -> None:
         version = self._data_version()
@@ -145,9 +147,15 @@ class SqliteStore:
             self._dispatch.take()
 
     def compact(self) -> None:
+        more = True
+        while more:
+            # Step by step, so that no commit waits long.
+            with self._write_lock, _translated(self.path):
+                self._check_open()
+                more = upkeep.free_some(self._writer)
         with self._write_lock, _translated(self.path):
             self._check_open()
-            upkeep.compact(self._writer)
+            upkeep.empty_log(self._writer)
 
     def backup(self, target: str) -> None:
         with _translated(self.path):

@@ -15,14 +15,22 @@ from penstock.stores.sqlite.failures import translate_os
 _PAGES_PER_STEP = 1000
 
 
-def compact(connection: sqlite3.Connection) -> None:
-    """Give freed pages back to the file system and empty the write-ahead log."""
-    while connection.execute("pragma freelist_count").fetchone()[0]:
-        before = connection.execute("pragma page_count").fetchone()[0]
-        connection.execute(f"pragma incremental_vacuum({_PAGES_PER_STEP})").fetchall()
-        if connection.execute("pragma page_count").fetchone()[0] >= before:
-            break
-    connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+def free_some(connection: sqlite3.Connection) -> bool:
+    """Give some of the freed pages back to the file system; whether there are more."""
+    before = connection.execute("pragma page_count").fetchone()[0]
+    connection.execute(f"pragma incremental_vacuum({_PAGES_PER_STEP})").fetchall()
+    after: int = connection.execute("pragma page_count").fetchone()[0]
+    return after < before and bool(connection.execute("pragma freelist_count").fetchone()[0])
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the file and cut it, unless a reader stays in the way."""
+    patience = connection.execute("pragma busy_timeout").fetchone()[0]
+    connection.execute("pragma busy_timeout = 200").fetchall()
+    try:
+        connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+    finally:
+        connection.execute(f"pragma busy_timeout = {patience}").fetchall()
 
 
 def backup(memory: sqlite3.Connection | None, path: str, target: str, lock: threading.RLock) -> None:
