@@ -134,7 +134,10 @@ class Manager:
     def register(self, type: str, function: HandlerFunction, **details: Any) -> Handler:
         """Say which function runs tasks of this type: `async def f(context)`, or a plain function, which runs in a
         thread. `details` are fields of `Handler`: `options`, `check`, `model`, `pools`."""
-        return self.handlers.register(type, function, **details)
+        handler = self.handlers.register(type, function, **details)
+        if self._node is not None:
+            self._node.dispatcher.notice_all()
+        return handler
 
     def transport(self, library: str = "httpx2") -> Any:
         """An async HTTP transport behind gate and journal, for `httpx2.AsyncClient(transport=...)` or `httpx`'s."""

@@ -189,7 +189,7 @@ class Machine:
             start = inside = 0
             for at, amount in log:
                 inside += amount
-                while log[start][0] <= at - WINDOW:
+                while log[start][0] <= at - WINDOW + 1e-9:  # float sums, not time
                     inside -= log[start][1]
                     start += 1
                 assert inside <= limit, (dimension, model, at, inside)

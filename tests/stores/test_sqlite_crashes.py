@@ -29,7 +29,8 @@ while True:
     hold = Reservation(claimed[0].seq, 1, "s", "echo", "m", "e", "", probe.node, 0.0, 1, 2, 3)
     [reservation] = store.run(lambda tx: tx.reserve([hold]))
     say("reserved", reservation)
-    assert all(store.run(lambda tx: tx.finish([Finish(t, TaskStatus.COMPLETED, t.claimed_at, "1") for t in claimed])))
+    ends = [Finish(task, TaskStatus.COMPLETED, task.claimed_at, "1") for task in claimed]
+    assert all(store.run(lambda tx: tx.finish(ends)))
     for task in claimed:
         say("finished", task.id)
 """
@@ -37,7 +38,9 @@ while True:
 
 def run_and_kill(path, durability, seconds):
     """What a worker had said when it was killed."""
-    with subprocess.Popen([sys.executable, "-c", WORKER, str(path), durability], stdout=subprocess.PIPE) as worker:
+    with subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(path), durability], stdout=subprocess.PIPE
+    ) as worker:
         said = worker.stdout.readline()
         killed_at = time.monotonic() + seconds
         os.set_blocking(worker.stdout.fileno(), False)
@@ -59,7 +62,9 @@ def test_everything_acknowledged_survives(tmp_path, durability):
     said = list(itertools.chain(*(run_and_kill(path, durability, 0.05 + 0.03 * n) for n in range(3))))
     assert len({word for word, _ in said}) == 3, "the workers were killed before they did anything"
     with SqliteStore.open(path, read_only=True) as store:
-        views = {id: store.read(lambda reader, id=id: reader.task(id)) for word, id in said if word != "reserved"}
+        views = {
+            id: store.read(lambda reader, id=id: reader.task(id)) for word, id in said if word != "reserved"
+        }
         held = {view.id for view in store.read(lambda reader: reader.reservations(["held"], 100_000))}
         faults = store.verify()
     assert faults == []

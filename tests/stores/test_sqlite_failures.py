@@ -1,4 +1,4 @@
-"""A full disk, a read-only file, a locked file, a damaged file: a clear error, and nothing acknowledged is lost."""
+"""A full disk, a read-only file, a locked file, a damaged file: a clear error, nothing acknowledged lost."""
 
 import os
 import re

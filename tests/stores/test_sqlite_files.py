@@ -89,7 +89,7 @@ def test_a_folder_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="is a folder"):
         SqliteStore.open(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="is no folder|Not a directory"):
+    with pytest.raises(StoreError, match=r"is no folder|Not a directory"):
         SqliteStore.open(tmp_path / "file" / "s.db")
 
 

@@ -1,4 +1,4 @@
-"""Migrations: new files, old files, newer files, other people's files; and that every statement fits the schema."""
+"""Migrations: new, old, newer and other people's files; every statement fits the schema."""
 
 import re
 import sqlite3

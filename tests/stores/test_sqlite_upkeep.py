@@ -1,15 +1,16 @@
-"""Backup while writing, pruning that gives space back, large values once by content, and what verify finds."""
+"""Backup while writing, pruning that gives space back, large values once by content, what verify finds."""
 
 import threading
 
 import pytest
 
 from penstock.errors import StoreError
+from penstock.model.lane import Lane
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey
 from penstock.stores.contract import Retention
 from penstock.stores.sqlite.store import SqliteStore
-from penstock.testing.store_probe import NOW, Probe, step_of
+from penstock.testing.store_probe import NOW, Probe, step_of, where_id
 
 LARGE = '"' + "long " * 2000 + '"'
 
@@ -88,7 +89,7 @@ def test_pruning_gives_space_back(store, tmp_path):
 
 def test_pruning_by_size_takes_the_oldest_ended(store):
     probe = Probe(store)
-    waiting = probe.add(tenant="keep", lane=None or probe_lane())
+    waiting = probe.add(tenant="keep", lane=Lane("other"))
     end_some(probe, 100, payload='"' + "x" * 1900 + '"')
     limit = sizes(store)["live_bytes"] // 2
     prune_all(store, Retention(max_bytes=limit, chunk=10))
@@ -96,12 +97,6 @@ def test_pruning_by_size_takes_the_oldest_ended(store):
     assert 0 < sizes(store)["tasks"] < 100
     assert store.read(lambda reader: reader.task(waiting.id)) is not None
     assert store.verify() == []
-
-
-def probe_lane():
-    from penstock.model.lane import Lane
-
-    return Lane("other")
 
 
 def test_a_large_value_is_kept_once(store):
@@ -141,7 +136,10 @@ def test_a_text_that_looks_like_a_reference_is_kept_as_it_is(store):
         ("update tasks set finished_no = null where status = 'completed'", "finished_no is unset"),
         ("update tasks set ready = 1 where status = 'completed'", "but claimable"),
         ("delete from lanes", "which does not exist"),
-        ("insert into steps select 99, 77, 1, '', 'lost', 'd', 0, 'value', 0, 0, 0, 0, null, x''", "step lost"),
+        (
+            "insert into steps select 99, 77, 1, '', 'lost', 'd', 0, 'value', 0, 0, 0, 0, null, x''",
+            "step lost",
+        ),
     ],
 )
 def test_verify_finds_what_is_wrong(store, damage, found):
@@ -158,7 +156,7 @@ def test_reads_do_not_wait_for_a_write(store):
     added = probe.add()
 
     def work(tx):
-        tx.cancel(where(), NOW)
+        tx.cancel(where_id(added.id), NOW)
         seen: list[TaskStatus] = []
         reading = threading.Thread(
             target=lambda: seen.append(store.read(lambda reader: reader.task(added.id)).status)
@@ -166,11 +164,6 @@ def test_reads_do_not_wait_for_a_write(store):
         reading.start()
         reading.join(timeout=30)
         return seen
-
-    def where():
-        from penstock.stores.contract import TaskFilter
-
-        return TaskFilter(ids=(added.id,))
 
     assert store.run(work) == [TaskStatus.QUEUED]
     assert store.read(lambda reader: reader.task(added.id)).status is TaskStatus.CANCELLED

@@ -7,7 +7,13 @@ import pytest
 from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing import StorePlace, store_checks
 
-PLACES = ("full", "normal", "memory")
+# A store in memory has one handle.
+CASES = [
+    pytest.param(check, kind, id=f"{check}-{kind}")
+    for check in store_checks()
+    for kind in ("full", "normal", "memory")
+    if kind != "memory" or not check.shared
+]
 
 
 def make_place(kind, folder):
@@ -20,10 +26,6 @@ def make_place(kind, folder):
     )
 
 
-@pytest.mark.parametrize("kind", PLACES)
-@pytest.mark.parametrize("check", store_checks(), ids=str)
+@pytest.mark.parametrize(("check", "kind"), CASES)
 def test_sqlite_keeps_the_contract(check, kind, tmp_path):
-    place = make_place(kind, tmp_path)
-    if check.shared and not place.shared:
-        pytest.skip("a store in memory has one handle")
-    check.run(place)
+    check.run(make_place(kind, tmp_path))

@@ -78,8 +78,8 @@ class StoreMachine(RuleBasedStateMachine):
     def open(self):
         return SqliteStore.open(":memory:")
 
-    @initialize()
-    def begin(self):
+    @initialize(ranks=st.lists(RANKS, min_size=4, max_size=10))
+    def begin(self, ranks):
         self.store = self.open()
         self.now = START
         self.tasks: dict[str, Known] = {}
@@ -93,6 +93,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.batch = self.store.run(lambda tx: tx.open_batch(batch)).id
         for _ in range(2):
             self.join()
+        for rank in ranks:
+            self.add_plain(rank)
+
+    def add_plain(self, rank):
+        lane = len(self.tasks) % 2
+        task = NewTask(new_id(), "echo", LANES[lane], rank, self.now, payload="{}", priority=20 + lane)
+        return self.entered(task, self.store.run(lambda tx: tx.add([task]))[0])
 
     def join(self):
         until = self.now + LEASE
@@ -108,6 +115,15 @@ class StoreMachine(RuleBasedStateMachine):
     def running(self):
         return self.those(RUNNING)
 
+    def a_running(self, pick):
+        """A running task; one is claimed, or added and claimed, when there is none."""
+        if not self.running():
+            self.claim((1, 2), pick)
+        if not self.running():
+            self.add_plain(Rank(0, 0.0))
+            self.claim((3, 3), pick)
+        return self.running()[pick % len(self.running())]
+
     def node(self, pick):
         return list(self.leases)[pick % len(self.leases)]
 
@@ -120,8 +136,9 @@ class StoreMachine(RuleBasedStateMachine):
             known.claim = None
         known.status, known.due_at = status, due_at
         if status in FINAL:
-            self.finished += 1
-            known.finished_no, known.finished_at = self.finished, self.now
+            known.finished_no, known.finished_at = self.seen(known).finished_no, self.now
+            assert known.finished_no > self.finished
+            self.finished = known.finished_no
 
     def seen(self, known):
         view = self.store.read(lambda reader: reader.task(known.new.id))
@@ -194,24 +211,19 @@ class StoreMachine(RuleBasedStateMachine):
         self.tasks[task.id] = known
         return known
 
-    @rule(in_batch=st.booleans())
     def add_already_failed(self, in_batch):
+        batch = self.batch if in_batch else None
+        error = '{"code":"c","message":"m"}'
         task = NewTask(
-            new_id(),
-            "echo",
-            LANES[0],
-            Rank(0, 0.0),
-            self.now,
-            error='{"code":"c","message":"m"}',
-            batch=self.batch if in_batch else None,
-            position=8,
+            new_id(), "echo", LANES[0], Rank(0, 0.0), self.now, error=error, batch=batch, position=8
         )
         known = self.entered(task, self.store.run(lambda tx: tx.add([task]))[0])
         self.move(known, TaskStatus.FAILED)
 
-    @precondition(lambda self: self.those(TaskStatus.FAILED))
-    @rule(pick=PICK, inherit=st.booleans())
-    def retry(self, pick, inherit):
+    @rule(pick=PICK, inherit=st.booleans(), in_batch=st.booleans())
+    def retry(self, pick, inherit, in_batch):
+        if not self.those(TaskStatus.FAILED):
+            self.add_already_failed(in_batch)
         failed = self.those(TaskStatus.FAILED)
         old = failed[pick % len(failed)]
         task = NewTask(
@@ -222,17 +234,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     # The line.
 
-    @rule(wanted=st.tuples(st.integers(0, 3), st.integers(0, 3)), pick=PICK)
-    def claim(self, wanted, pick):
+    @rule(
+        wanted=st.sampled_from([(1, 1), (2, 0), (0, 2), (1, 3), (4, 4)]),
+        pick=PICK,
+        most=st.sampled_from([None, 1, 3]),
+    )
+    def claim(self, wanted, pick, most=None):
         node = self.node(pick)
         asked = dict(zip(self.lane_ids, wanted, strict=True))
-        claimed = self.store.run(lambda tx: tx.claim(asked, node, self.now))
-        assert {task.lane for task in claimed} <= set(self.lane_ids)
-        for lane, lane_id, n in zip(LANES, self.lane_ids, wanted, strict=True):
+        claimed = self.store.run(lambda tx: tx.claim(asked, node, self.now, most))
+        expected = []
+        for lane, n in zip(LANES, wanted, strict=True):
             line = [known for known in self.tasks.values() if known.claimable and known.new.lane == lane]
-            line.sort(key=lambda known: (known.rank, known.seq))
-            got = [task for task in claimed if task.lane == lane_id]
-            assert [task.id for task in got] == [known.new.id for known in line[:n]]
+            expected += sorted(line, key=lambda known: (known.rank, known.seq))[:n]
+        if most is not None:
+            best = sorted(expected, key=lambda known: (known.rank, known.seq))[:most]
+            expected = [known for known in expected if known in best]
+        by_lane = sorted(claimed, key=lambda task: self.lane_ids.index(task.lane))
+        assert [task.id for task in by_lane] == [known.new.id for known in expected]
         for task in claimed:
             self.started(self.tasks[task.id], task)
 
@@ -298,28 +317,30 @@ class StoreMachine(RuleBasedStateMachine):
         paused = self.those(PAUSED)
         assert self.store.run(lambda tx: tx.resume(TaskFilter(statuses=(PAUSED,)), self.now)) == len(paused)
         for known in paused:
-            known.status = self.seen(known).status
+            view = self.seen(known)
+            known.status = view.status
             assert known.status in (QUEUED, RETRYING)
+            if view.ready:
+                assert known.due_at is None or known.due_at <= self.now
+                known.due_at = None
         self.time_passes(0.0)
 
     # The end of a claim.
 
-    @precondition(running)
     @rule(pick=PICK, status=st.sampled_from(sorted(FINAL)), keep=st.booleans())
     def finish(self, pick, status, keep):
-        known = self.running()[pick % len(self.running())]
+        known = self.a_running(pick)
         end = Finish(known.claim, status, self.now, result='{"r":1}', keep=keep)
         assert self.store.run(lambda tx: tx.finish([end, end])) == [True, False]
         self.move(known, status)
         if not keep:
             known.journal = {}
 
-    @precondition(running)
     @rule(
         pick=PICK, status=st.sampled_from([QUEUED, RETRYING, TaskStatus.SUSPENDED]), rank=RANKS, delay=DELAYS
     )
     def put_back(self, pick, status, rank, delay):
-        known = self.running()[pick % len(self.running())]
+        known = self.a_running(pick)
         due_at = None if delay is None else self.now + delay
         back = PutBack(known.claim, status, self.now, rank, due_at)
         assert self.store.run(lambda tx: tx.put_back([back])) == [True]
@@ -327,9 +348,10 @@ class StoreMachine(RuleBasedStateMachine):
         known.rank = rank
         known.attempt += status is RETRYING
 
-    @precondition(lambda self: self.lost)
     @rule(pick=PICK, verb=st.sampled_from(["finish", "put_back", "record"]))
     def lost_claim_tries(self, pick, verb):
+        if not self.lost:
+            self.put_back(pick, QUEUED, Rank(0, 0.0), None)
         claim = self.lost[-1 - pick % len(self.lost)]
         items = {
             "finish": Finish(claim, TaskStatus.COMPLETED, self.now, result='"lost"'),
@@ -396,12 +418,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     # The journal.
 
-    @precondition(running)
     @rule(
         pick=PICK, name=st.sampled_from("ab"), occurrence=st.integers(0, 1), size=st.sampled_from([1, 20_000])
     )
     def record(self, pick, name, occurrence, size):
-        known = self.running()[pick % len(self.running())]
+        known = self.a_running(pick)
         value = bytes([len(known.journal), pick]) * size
         step = StepRecord(
             known.seq, known.claim.claim_no, StepKey("", name, "d"), occurrence, "value", value, self.now
@@ -422,8 +443,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pick=PICK, tenant=st.sampled_from(["", "a"]), held=st.integers(0, 10**15))
     def reserve(self, pick, tenant, held):
-        candidates = [None, *self.running()]
-        known = candidates[pick % len(candidates)]
+        known = None if pick == 0 else self.a_running(pick)
         node = self.node(pick)
         intent = Reservation(
             known.seq if known else None,
@@ -444,9 +464,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert id not in self.holds
             self.holds[id] = Hold(intent.task, node, held)
 
-    @precondition(lambda self: self.holds)
     @rule(pick=PICK, state=st.sampled_from([SETTLED, RELEASED, UNCERTAIN]), cost=st.integers(0, 10**15))
     def settle(self, pick, state, cost):
+        if not self.holds:
+            self.reserve(pick, "a", 7)
         id = list(self.holds)[-1 - pick % len(self.holds)]
         hold = self.holds[id]
         end = Settlement(id, state, self.now, self.now, 3, 2, cost)
@@ -580,6 +601,6 @@ class FileMachine(StoreMachine):
 
 
 TestInMemory = StoreMachine.TestCase
-TestInMemory.settings = settings(max_examples=60, stateful_step_count=50)
+TestInMemory.settings = settings(max_examples=120, stateful_step_count=50)
 TestOnAFile = FileMachine.TestCase
-TestOnAFile.settings = settings(max_examples=15, stateful_step_count=40)
+TestOnAFile.settings = settings(max_examples=30, stateful_step_count=40)

@@ -84,9 +84,16 @@ class Gate:
         return grant
 
     def sent(self, grant: Grant, now: float) -> None:
-        """Bytes leave now: requests and input will be stamped here."""
-        if grant.state == "held" and grant.sent_at is None:
+        """Bytes leave now: requests and input will be stamped here.
+
+        May be told again when they left later than it seemed (a connection had to be made first).
+        """
+        if grant.state != "held":
+            return
+        if grant.sent_at is None:
             self._board.sent(grant, now)
+        else:
+            grant.sent_at = max(now, grant.sent_at)
 
     def settle(self, grant: Grant, usage: Usage | None, cost: int, now: float) -> bool:
         """Book the true usage (None: the whole hold) and cost in pico-dollars; False if it ended before."""

@@ -8,8 +8,8 @@ from penstock.errors import ConfigurationError
 
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _BYTES = {
-    "": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1000**2, "mb": 1000**2, "g": 1000**3, "gb": 1000**3, "tb": 1000**4,
-    "kib": 1024, "mib": 1024**2, "gib": 1024**3,
+    "": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1000**2, "mb": 1000**2, "g": 1000**3, "gb": 1000**3,
+    "tb": 1000**4, "kib": 1024, "mib": 1024**2, "gib": 1024**3,
 }  # fmt: skip
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
 
@@ -18,7 +18,9 @@ def read_span(text: str, option: str) -> float:
     """Seconds that `text` stands for; raises `ConfigurationError` naming the option."""
     amount = _read(text, _SECONDS)
     if amount is None:
-        raise ConfigurationError(f"{option} {text!r} is no length of time; give one such as 90s, 30min, 12h, 7d or 2w")
+        raise ConfigurationError(
+            f"{option} {text!r} is no length of time; give one such as 90s, 30min, 12h, 7d or 2w"
+        )
     return amount
 
 

@@ -25,17 +25,23 @@ _SHOWN = 5
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="A task's id, or a unique beginning of it.")]
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or unique beginnings of ids.")
+    list[str] | None, typer.Argument(metavar="ID...", help="Ids, or unique beginnings of ids.")
 ]
 StatusOption = Annotated[
-    list[str] | None, typer.Option("--status", help="Only tasks in this status; may be repeated.")
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", help="Only tasks in this status; may be repeated."),
 ]
 TypeOption = Annotated[
-    list[str] | None, typer.Option("--type", help="Only tasks of this type; may be repeated.")
+    list[str] | None, typer.Option("--type", metavar="TYPE", help="Only tasks of this type; may be repeated.")
 ]
-TenantOption = Annotated[str | None, typer.Option("--tenant", help="Only tasks of this tenant.")]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", metavar="NAME", help="Only tasks of this tenant.")
+]
 BatchOption = Annotated[
-    str | None, typer.Option("--batch", help="Only tasks of this batch: its number, its name or its input file.")
+    str | None,
+    typer.Option(
+        "--batch", metavar="BATCH", help="Only tasks of this batch: its number, its name or its input file."
+    ),
 ]
 
 
@@ -115,7 +121,7 @@ def find_task(reader: Reader, text: str) -> TaskView:
 
 
 def ids_beginning(reader: Reader, text: str, most: int = 6) -> list[str]:
-    """Some ids that begin with `text`. Ids rise with time as the store's own numbers do, so halving finds them."""
+    """Some ids that begin with `text`; found by halving, for ids rise as the store's own numbers do."""
     low, high = 0, _last_seq(reader)
     while low < high:
         middle = (low + high) // 2
@@ -169,7 +175,7 @@ def ids_of(tasks: Sequence[TaskView]) -> TaskFilter:
 
 
 def only(where: TaskFilter, statuses: Sequence[TaskStatus]) -> TaskFilter:
-    """The filter narrowed to some statuses; raises `ConfigurationError` when none of the wished ones is left."""
+    """The filter narrowed to some statuses; raises `ConfigurationError` when that leaves none."""
     kept = tuple(status for status in where.statuses or tuple(statuses) if status in statuses)
     if not kept:
         raise ConfigurationError(

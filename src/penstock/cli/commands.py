@@ -17,18 +17,20 @@ def command_line(targets: Mapping[str, str], summaries: Mapping[str, str]) -> An
     """A command over `targets` (name to `module:attribute`); `summaries` are their lines in the help."""
 
     class Commands(TyperGroup):
-        """Knows the names; imports on use."""
+        """Knows the names; imports a command that is about to run, or has no summary."""
 
         def list_commands(self, ctx: Any) -> list[str]:
             return list(targets)
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            if cmd_name not in targets:
-                return None
-            # Only the help of the whole command line asks for commands that are not about to run.
-            if _asked_for_help(ctx) and cmd_name in summaries:
+            if cmd_name in summaries:
                 return _placeholder(cmd_name, summaries[cmd_name])
-            return _loaded(cmd_name, targets[cmd_name])
+            return _loaded(cmd_name, targets[cmd_name]) if cmd_name in targets else None
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            if args[0] in targets:
+                return args[0], _loaded(args[0], targets[args[0]]), args[1:]
+            return super().resolve_command(ctx, args)
 
     app = typer.Typer(
         cls=Commands,
@@ -42,24 +44,30 @@ def command_line(targets: Mapping[str, str], summaries: Mapping[str, str]) -> An
     return get_command(app)
 
 
-def _top(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         from penstock import __version__
 
         print(__version__)
-        raise typer.Exit()
+        raise typer.Exit
 
 
-def _asked_for_help(ctx: Any) -> bool:
-    return not getattr(ctx, "_protected_args", None) and not ctx.args
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Durable, token- and cost-aware scheduling of LLM work."""
 
 
 def _placeholder(name: str, summary: str) -> Any:
     app = typer.Typer(add_completion=False)
-    app.command(name, help=summary)(lambda: None)
+    app.command(name, help=summary)(_nothing)
     return get_command(app)
+
+
+def _nothing() -> None:
+    """Stands for a command in the help."""
 
 
 def _loaded(name: str, target: str) -> Any:

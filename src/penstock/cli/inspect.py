@@ -84,9 +84,7 @@ def tasks(
         typer.echo(f"... and more; --limit {limit * 5} shows them")
 
 
-def _page(
-    reader: Reader, choice: Choice, ids: list[str] | None, limit: int, newest: bool
-) -> list[TaskView]:
+def _page(reader: Reader, choice: Choice, ids: list[str] | None, limit: int, newest: bool) -> list[TaskView]:
     where = choice.where(reader)
     if ids:
         chosen = tuple(find_task(reader, text).id for text in ids)
@@ -132,9 +130,7 @@ def held_by(reader: Reader, task: TaskView) -> list[ReservationView]:
 
 
 def _whole(task: TaskView, held: list[ReservationView], events: list[Event]) -> dict[str, Any]:
-    steps = [
-        {**step, "at": iso(step["at"]), "cost_usd": usd(step["cost"])} for step in map(dict, task.steps)
-    ]
+    steps = [{**step, "at": iso(step["at"]), "cost_usd": usd(step["cost"])} for step in map(dict, task.steps)]
     for step in steps:
         del step["cost"]
     return {
@@ -198,7 +194,9 @@ def _steps(task: TaskView, full: bool) -> None:
         ]
         for step in shown
     ]
-    typer.echo(indented("\n".join(table(("NAME", "SCOPE", "NO", "RECORDED", "TOKENS", "COST"), rows, (2, 4, 5)))))
+    typer.echo(
+        indented("\n".join(table(("NAME", "SCOPE", "NO", "RECORDED", "TOKENS", "COST"), rows, (2, 4, 5))))
+    )
 
 
 def _reservations(held: list[ReservationView]) -> None:

@@ -10,14 +10,11 @@ from typing import Annotated
 
 import typer
 
-from penstock.errors import ConfigurationError, PenstockError, StoreError
+from penstock.errors import ConfigurationError
 from penstock.stores.contract import Store
 
 FAILED = 1
 """Exit code: the command ran, but not everything could be done, or something is wrong with the data."""
-
-USAGE = 2
-"""Exit code: the command could not run as it was given."""
 
 DEFAULT_NAME = "penstock.db"
 SUFFIX = ".penstock.db"
@@ -45,7 +42,9 @@ def find_store(given: str | None, folder: Path | None = None) -> str:
     if given:
         path = given.removeprefix("sqlite:///")
         if not Path(path).expanduser().is_file():
-            raise ConfigurationError(f"there is no store {path}; --store names the file that `penstock run` wrote to")
+            raise ConfigurationError(
+                f"there is no store {path}; --store names the file that `penstock run` wrote to"
+            )
         return path
     folder = folder or Path.cwd()
     found = sorted({*folder.glob(f"*{SUFFIX}"), *folder.glob(DEFAULT_NAME)})
@@ -58,16 +57,6 @@ def find_store(given: str | None, folder: Path | None = None) -> str:
         )
     names = "\n".join(f"  --store {file.name}" for file in found)
     raise ConfigurationError(f"there are several stores in {folder}; choose one:\n{names}")
-
-
-@contextmanager
-def mended() -> Iterator[None]:
-    """Turn errors that a user can mend into a message and an exit code."""
-    try:
-        yield
-    except PenstockError as error:
-        typer.echo(f"penstock: {error}", err=True)
-        raise typer.Exit(FAILED if isinstance(error, StoreError) else USAGE) from None
 
 
 @contextmanager
@@ -89,12 +78,11 @@ def _opened(given: str | None, read_only: bool) -> Iterator[Store]:
     from penstock.manager import open_store
     from penstock.runtime.settings import Settings
 
-    with mended():
-        store = open_store(Settings(store=find_store(given)), read_only)
-        try:
-            yield store
-        finally:
-            store.close()
+    store = open_store(Settings(store=find_store(given)), read_only)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def file_sizes(path: str) -> dict[str, int]:

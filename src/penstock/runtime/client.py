@@ -79,7 +79,7 @@ class ModelClient:
                 endpoint.url_for(path),
                 headers=[*endpoint.headers_for(), ("accept-encoding", "identity")],
                 content=wire.body,
-                extensions={"timeout": timeout},
+                extensions={"timeout": timeout, "trace": wire.trace()},
             )
             response = await self._transport.handle_async_request(request)
             response.request = request

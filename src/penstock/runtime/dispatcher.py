@@ -85,6 +85,8 @@ class Dispatcher:
         most = min(self.services.slots.free, self.max_open - len(self.open), MOST_PER_CLAIM)
         wanted = self._wanted(most) if most > 0 else {}
         if not wanted:
+            if self.idle:
+                self.on_idle()
             return
         self._claiming = True
         most = min(most, sum(wanted.values()))
@@ -98,9 +100,11 @@ class Dispatcher:
 
     def _wanted(self, most: int) -> dict[int, int]:
         wanted: dict[int, int] = {}
-        for id in self._ready:
+        for id in list(self._ready):
             lane = self._lanes.get(id)
-            if lane is None or lane.type not in self.runner.handlers or lane.type in self.paused_types:
+            if lane is not None and lane.type not in self.runner.handlers:
+                self._ready.discard(id)  # not for this node; `register` looks again
+            if lane is None or id not in self._ready or lane.type in self.paused_types:
                 continue
             count = min(most, self._room(id, lane, most))
             if count > 0:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.admission import Observed
 from penstock.errors import CallFailed
@@ -143,7 +143,7 @@ class Exchange:
     ) -> WireReply | tuple[WireReply, RefusalReport]:
         """Send one admitted call; a reply for the caller, or a refusal to wait out."""
         self.calls += 1
-        request = self._prepared(call, weighed)
+        request = self._prepared(call, weighed, permit)
         started = self.services.clock.monotonic()
         streaming = False
         try:
@@ -178,16 +178,14 @@ class Exchange:
         else:
             self.services.slots.give()
 
-    def _prepared(self, call: Call, weighed: Weighed) -> WireRequest:
-        body = call.shape.body
-        if body is None or not call.shape.stream or not weighed.profile.stream_usage:
-            return call.request
-        asking, added = ask_for_usage(call.shape.family, body)
-        if not added:
-            return call.request
-        call.hide_usage = True
-        request = call.request
-        return WireRequest(request.method, request.url, request.path, request.headers, encode_body(asking))
+    def _prepared(self, call: Call, weighed: Weighed, permit: Permit) -> WireRequest:
+        body, content = call.shape.body, call.request.body
+        if body is not None and call.shape.stream and weighed.profile.stream_usage:
+            asking, added = ask_for_usage(call.shape.family, body)
+            if added:
+                call.hide_usage = True
+                content = encode_body(asking)
+        return replace(call.request, body=content, on_sent=permit.sent)
 
     async def _answered(
         self, call: Call, weighed: Weighed, permit: Permit, reply: WireReply, started: float

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from penstock.admission import Gate, GateLimits
 from penstock.errors import StoreBusy, StoreError
+from penstock.llm.profiles import profile_named
 from penstock.model.clock import Clock
 from penstock.model.rank import Policy
 from penstock.model.states import FINAL
@@ -67,6 +68,7 @@ class Node:
         self.failure: StoreError | None = None
         self._loopers: list[Looper] = []
         self._idle = asyncio.Event()
+        self._learning: set[asyncio.Future[None]] = set()
         self.id = 0
         self.finished = 0
 
@@ -135,14 +137,15 @@ class Node:
 
     def gate_limits(self) -> GateLimits:
         settings = self.settings
-        counts = settings.counts or "actual"
+        named = profile_named(settings.profile) if settings.profile else None
+        counts = settings.counts or (named.counts if named is not None else "actual")
         return settings.limits.for_gate(settings.max_concurrent, counts)
 
     def notice(self, lane: int, due_at: float | None) -> None:
         """A task was added to this lane."""
         if not self.dispatcher.knows(lane):
-            asyncio.ensure_future(self._learn_lanes())
-        elif due_at is not None and due_at > self.clock.wall():
+            self._learn_lanes_soon()
+        if due_at is not None and due_at > self.clock.wall():
             self.timer.expect(due_at)
         else:
             self.dispatcher.notice(lane)
@@ -187,6 +190,11 @@ class Node:
         settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
         self.weigher.restore(settled[-1000:])
 
+    def _learn_lanes_soon(self) -> None:
+        learning = asyncio.ensure_future(self._learn_lanes())
+        self._learning.add(learning)
+        learning.add_done_callback(self._learning.discard)
+
     async def _learn_lanes(self) -> None:
         for stored in await self.committer.read(lambda reader: reader.lanes()):
             self.dispatcher.know(stored.id, stored.lane)
@@ -211,7 +219,7 @@ class Node:
                 self.cancel_running(control.task)
         self.apply_pauses(pauses)
         self.timer.expect(self.clock.wall())
-        asyncio.ensure_future(self._learn_lanes())
+        self._learn_lanes_soon()
 
     def apply_pauses(self, pauses: Sequence[str]) -> None:
         """Start nothing of what is paused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 Headers = list[tuple[str, str]]
 
@@ -21,6 +22,17 @@ class WireRequest:
     path: str
     headers: Headers
     body: bytes
+    on_sent: Callable[[], None] | None = None
+
+    def trace(self) -> Callable[[str, Any], Awaitable[None]]:
+        """A trace hook of httpcore that tells when the last byte of the request has really left: a new connection
+        takes its time, and limits count from there."""
+
+        async def note(event: str, info: Any) -> None:
+            if self.on_sent is not None and event.endswith(".send_request_body.complete"):
+                self.on_sent()
+
+        return note
 
 
 @dataclass(slots=True)

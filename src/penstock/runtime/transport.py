@@ -174,7 +174,7 @@ def _route(http: ModuleType, lower: Any, request: Any) -> Route:
             wire.url,
             headers=[*given, ("accept-encoding", "identity")],
             content=wire.body,
-            extensions=request.extensions,
+            extensions={**request.extensions, "trace": wire.trace()},
         )
         response = await lower.handle_async_request(outgoing)
         response.request = outgoing

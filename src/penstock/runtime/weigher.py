@@ -62,7 +62,9 @@ class Weigher:
         if shape.family is Family.UNKNOWN:
             ask = Ask(model=model, tenant=tenant, endpoint=endpoint, type=type)
             return Weighed(ask, shape, profile, None, 0, 0)
-        prompt = estimate_prompt(shape).tokens
+        found = estimate_prompt(shape)
+        # Until the ratio is learned: never less than a token for four bytes of text.
+        prompt = max(found.tokens, -(-found.text_bytes // 4) + found.other_tokens)
         cap, guaranteed = (0, True) if shape.family is Family.EMBEDDINGS else output_bound(shape)
         estimate = self._estimator.estimate(model, type, prompt, cap)
         price = self._prices.price_for(

@@ -153,5 +153,12 @@ def same(got: Any, expected: Any, what: str) -> None:
     assert got == expected, f"{what}: got {got!r}, expected {expected!r}"
 
 
+def rising(numbers: Sequence[int | None], what: str) -> None:
+    """Raise `AssertionError` unless each number is there and above the one before."""
+    found = [number for number in numbers if number is not None]
+    assert found == sorted(set(found)), f"{what} do not rise strictly: {numbers}"
+    assert len(found) == len(numbers), f"{what} are missing: {numbers}"
+
+
 def ids_of(tasks: Sequence[Claimed] | Sequence[TaskView]) -> list[str]:
     return [task.id for task in tasks]

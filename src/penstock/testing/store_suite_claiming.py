@@ -61,6 +61,30 @@ def check_lanes_are_apart(probe: Probe) -> None:
     same(probe.claim(blocked[0].lane, 0), [], "none of a lane")
 
 
+def check_most_of_all_lanes(probe: Probe) -> None:
+    """`most` bounds a claim over several lanes: then the best-ranked of them all are taken."""
+    mine = [probe.add(rank=Rank(0, key)) for key in (1.0, 4.0, 5.0)]
+    others = [probe.add(lane=OTHER, rank=Rank(0, key)) for key in (2.0, 3.0, 6.0)]
+
+    def claim(most: int) -> set[str]:
+        wanted = {mine[0].lane: 2, others[0].lane: 3}
+        return set(ids_of(probe.store.run(lambda tx: tx.claim(wanted, probe.node, NOW, most))))
+
+    same(claim(0), set(), "most 0")
+    same(claim(3), {mine[0].id, others[0].id, others[1].id}, "most 3")
+    same(claim(9), {mine[1].id, mine[2].id, others[2].id}, "more than there are")
+
+
+def check_paused_tenant(probe: Probe) -> None:
+    """Tasks of a paused tenant are not claimed and stand in nobody's way, until the tenant is resumed."""
+    paused = [probe.add(tenant="a", rank=Rank(-1, float(n))) for n in range(3)]
+    free = probe.add(tenant="b")
+    probe.store.run(lambda tx: tx.set_pause("tenant:a", True))
+    same(ids_of(probe.claim(free.lane, 2)), [free.id], "claim while one tenant is paused")
+    probe.store.run(lambda tx: tx.set_pause("tenant:a", False))
+    same(ids_of(probe.claim(free.lane, 5)), [task.id for task in paused], "claim after that")
+
+
 def check_ahead(probe: Probe) -> None:
     """`ahead` counts the claimable tasks of the lane that are better-ranked, ties by order of entering."""
     added = [probe.add(rank=Rank(band, key)) for band, key in ((1, 0.0), (0, 5.0), (0, 5.0), (0, 7.0))]
@@ -130,8 +154,8 @@ def check_pause_of_a_retrying_task(probe: Probe) -> None:
 
 def check_filters(probe: Probe) -> None:
     """Every field of a filter that is set must match."""
-    a = probe.add(tenant="a")
-    b = probe.add(tenant="b", lane=Lane("other", "model-a"))
+    a = probe.add(id="a" * 32, tenant="a")
+    b = probe.add(id="b" * 32, tenant="b", lane=Lane("other", "model-a"))
     probe.take(a)
 
     def found(where: TaskFilter) -> list[str]:
@@ -142,7 +166,7 @@ def check_filters(probe: Probe) -> None:
     same(found(TaskFilter(types=("other", "none"))), [b.id], "by type")
     same(found(TaskFilter(statuses=(TaskStatus.RUNNING, TaskStatus.FAILED))), [a.id], "by status")
     same(found(TaskFilter(ids=(a.id,))), [a.id], "by id")
-    same(found(where_id(b.id[:-1])), [b.id], "by the beginning of an id")
+    same(found(where_id(b.id[:6])), [b.id], "by the beginning of an id")
     same(found(TaskFilter(tenant="b", statuses=(TaskStatus.RUNNING,))), [], "by both")
     same(found(TaskFilter(batch=1)), [], "by batch")
 
@@ -165,6 +189,8 @@ CHECKS = (
     check_claim_order,
     check_claimed_task,
     check_lanes_are_apart,
+    check_most_of_all_lanes,
+    check_paused_tenant,
     check_ahead,
     check_rerank,
     check_pause_and_resume,

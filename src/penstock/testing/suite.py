@@ -71,8 +71,14 @@ def run_checks(
         try:
             check.run(subject())
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            failed[check.name] = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+            failed[check.name] = f"{type(error).__name__}: {error} ({place_of(error)})"
         else:
             passed.append(check.name)
     return Report(tuple(passed), failed, skipped)
+
+
+def place_of(error: BaseException) -> str:
+    """Where in a check an error came up: the innermost line of a function of that name, or of any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if frame.name.startswith("check_")] or frames
+    return f"{inside[-1].name}, line {inside[-1].lineno}"

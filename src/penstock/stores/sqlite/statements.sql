@@ -110,7 +110,9 @@ from tasks t where t.status = 'running' and t.node in (select value from json_ea
 update tasks set status = 'queued', ready = 1, attempt = attempt + 1, crashes = crashes + 1, node = null
 where seq in (select value from json_each(?))
 -- name: poison
-update tasks set status = 'failed', crashes = crashes + 1, node = null, finished_at = ?, finished_no = ?, error = ?
+update tasks
+set status = 'failed', attempt = attempt + 1, crashes = crashes + 1, node = null, finished_at = ?, finished_no = ?,
+    error = ?
 where seq = ?
 
 -- name: cancel

@@ -1,0 +1,1 @@
+"""`penstock bench`: one file per measurement, and what they share."""
