@@ -79,13 +79,20 @@ def infer_shape(samples: Iterable[Sample], limit: float, window: float, guard: f
         return None
     if _drains(seen, limit, window):
         return Shape("bucket", 0.0)
-    ends = [s.sent + s.reset for s in seen if s.reset > 0]
+    return _rhythm([(s.sent, s.reset) for s in seen if s.reset > 0], window, guard) or _rhythm(
+        [(s.got, s.reset) for s in seen if s.reset > 0], window, guard
+    )
+
+
+def _rhythm(seen: list[tuple[float, float]], window: float, guard: float) -> Shape | None:
+    """A fixed window whose ends, as told at these instants, follow each other at the window's length."""
+    ends = [at + reset for at, reset in seen]
     if not ends or max(ends) - min(ends) < 0.9 * window:
         return None  # one window shows no rhythm
     first = min(ends)
     late = [(end - first + guard) % window - guard for end in ends]
     agree = max(late) - min(late) <= max(guard, 0.01 * window)
-    span = max(s.sent for s in seen) - min(s.sent for s in seen)
+    span = max(at for at, _ in seen) - min(at for at, _ in seen)
     # The end is never before what a report says, for it was written after the call was sent.
     return Shape("fixed", first + max(late)) if agree and span >= 0.5 * window else None
 

@@ -31,6 +31,23 @@ class _Report:
     expires: float
 
 
+class _Rest:
+    """How steady a difference is: exponentially forgetting variance over about 30 reports."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.mean = 0.0
+        self.variance = 0.0
+
+    def take(self, value: float) -> float:
+        self.seen += 1
+        weight = 1.0 / min(self.seen, 30)
+        step = value - self.mean
+        self.mean += weight * step
+        self.variance = (1.0 - weight) * (self.variance + weight * step * step)
+        return value
+
+
 class ProviderMeter(Meter):
     """One limit as headers report it. With `explicit_window` it only guards against others on the same key.
 
@@ -54,6 +71,7 @@ class ProviderMeter(Meter):
         self.seen = 0.0
         self._sent_held = 0
         self._samples = SampleBook()
+        self._rest_at_start, self._rest_at_end = _Rest(), _Rest()
         self._report: _Report | None = None
         self.shape: Shape | None = None
         """of an explicit limit: what the replies of late show it to be"""
@@ -96,9 +114,20 @@ class ProviderMeter(Meter):
                 self._samples.add(sample)
                 self.shape = self._samples.shape(self.limit, self.window, self.guard)
         seen = own if mark is None else mark[0]
-        others = 0.0 if mark is None else max(0.0, used - mark[1])
+        others = 0.0 if mark is None else self._unexplained(used, mark[1])
         self._take(observed, sent_at, seen, others)
         return changed
+
+    def _unexplained(self, used: float, at_start: float) -> float:
+        """What of the reported use is somebody else's.
+
+        Nobody says whether a report is as of the call's start or of its end: the instant is right at which our own
+        use, taken from the reported, leaves the steadier rest.
+        """
+        start = self._rest_at_start.take(used - at_start)
+        end = self._rest_at_end.take(used - self.mark()[1])
+        steadier = start if self._rest_at_start.variance <= self._rest_at_end.variance else end
+        return max(0.0, steadier)
 
     def _take(self, observed: Observed, sent_at: float, seen: float, others: float) -> None:
         remaining = observed.remaining or 0

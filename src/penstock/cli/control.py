@@ -155,22 +155,22 @@ def _steer(choice: Choice, store: str | None, json: bool, paused: bool) -> None:
 
 def _set_scopes(transaction: Transaction, scopes: Sequence[str], paused: bool) -> list[str]:
     before = set(transaction.pauses())
-    for scope in scopes:
-        transaction.set_pause(scope, paused)
     lines = []
     for scope in scopes:
+        transaction.set_pause(scope, paused)
         kind, _, name = scope.partition(":")
-        what = _SCOPES[kind].format(name=name)
-        same = (scope in before) == paused
-        lines.append(
-            f"{what} {'is' if not same else 'was'} {'paused' if paused else 'not paused'}"
-            f"{' already' if same and paused else ''}" + (_WHAT_RUNS if paused and not same else "")
-        )
+        words = _SCOPE_WORDS[paused, (scope in before) == paused]
+        lines.append(words.format(what=_SCOPES[kind].format(name=name)))
     return lines
 
 
 _SCOPES = {"all": "the whole store", "type": "type {name}", "tenant": "tenant {name}"}
-_WHAT_RUNS = "; what runs goes on"
+_SCOPE_WORDS = {  # (paused, and was so before)
+    (True, False): "{what} is paused; what runs goes on",
+    (True, True): "{what} was paused already",
+    (False, False): "{what} goes on",
+    (False, True): "{what} was not paused",
+}
 
 
 def _steer_tasks(store: Store, choice: Choice, paused: bool) -> int:

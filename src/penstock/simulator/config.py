@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 WindowKind = Literal["bucket", "fixed", "sliding"]
 Counting = Literal["actual", "reserved", "reserved_refund"]
+HeadersAt = Literal["admission", "end"]
 
 FAULT_NAMES = (
     "error_500",
@@ -54,7 +55,8 @@ class Limits:
     `counting`: `actual` counts input on arrival and output on completion; `reserved` counts input plus the
     output cap on arrival and never corrects; `reserved_refund` corrects that to the actual usage on
     completion, where it was counted.
-    `uncapped_reserve` stands for the cap of a request without one.
+    `uncapped_reserve` stands for the cap of a request without one. `headers_at` says as of when a good reply's
+    headers tell what remains: the call's `admission`, as a limiter in front of a model does, or its `end`.
     """
 
     requests_per_window: int | None = None
@@ -64,6 +66,7 @@ class Limits:
     counting: Counting = "actual"
     phase_seconds: float = 0.0
     uncapped_reserve: int = 2048
+    headers_at: HeadersAt = "admission"
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(WindowKind):
@@ -74,6 +77,8 @@ class Limits:
             raise ValueError(
                 f"limits: counting must be one of {', '.join(get_args(Counting))}, not {self.counting!r}"
             )
+        if self.headers_at not in get_args(HeadersAt):
+            raise ValueError(f"limits: headers_at must be admission or end, not {self.headers_at!r}")
         if self.window_seconds <= 0:
             raise ValueError("limits: window_seconds must be above zero")
         for name in ("requests_per_window", "tokens_per_window"):

@@ -79,6 +79,7 @@ class Turn:
         self.limiter = run.limiter(call.model)
         self.fault: Fault | None = None
         self.output_tokens = 0
+        self.gauges: Gauges = {}
         self._admission = admission
         self._counted = False
 
@@ -168,6 +169,8 @@ class Provider:
         else:
             turn = Turn(run, call, admission, request_digest(exchange.scope["path"], body), number)
             turn.fault = fault
+            if limiter.rules.headers_at == "admission":
+                turn.gauges = self._gauges(limiter)
             await self._serve(turn, wire, exchange)
 
     async def _serve(self, turn: Turn, wire: Wire, exchange: Exchange) -> None:
@@ -200,7 +203,7 @@ class Provider:
             await exchange.gone_within(None)
             return False
         turn.run.stats.by_status[200] += 1
-        headers = wire.limit_headers(self._gauges(turn.limiter))
+        headers = wire.limit_headers(turn.gauges or self._gauges(turn.limiter))
         if turn.fault is Fault.CUT:
             await exchange.reply_half(200, body, headers)
         if turn.fault is Fault.MALFORMED:
@@ -220,7 +223,7 @@ class Provider:
             await exchange.gone_within(None)
             return False
         turn.run.stats.by_status[200] += 1
-        await exchange.start(200, [EVENT_TYPE, *wire.limit_headers(self._gauges(turn.limiter))])
+        await exchange.start(200, [EVENT_TYPE, *wire.limit_headers(turn.gauges or self._gauges(turn.limiter))])
         loop_time = asyncio.get_running_loop().time
         due = loop_time()
         last, middle = len(frames) - 1, len(frames) // 2

@@ -40,7 +40,8 @@ class LimitCase:
 
     @property
     def use_target(self) -> Target:
-        return at_least(0.95 if self.bound == "tokens" and self.kind == "sliding" else 0.97)
+        """In per cent, over all windows that count."""
+        return at_least(95 if self.bound == "tokens" and self.kind == "sliding" else 97)
 
     @property
     def refused_target(self) -> Target:

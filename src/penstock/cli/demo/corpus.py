@@ -83,7 +83,7 @@ def request_body(section: Section) -> dict[str, Any]:
 
 
 def readmes() -> Iterator[tuple[str, str]]:
-    """Name and long description of each installed distribution, by name; of an environment and its base Python."""
+    """Name and long description of each distribution, by name: of this environment and of its base Python."""
     known: dict[str, str] = {}
     for distribution in distributions(path=_places()):
         name, text = _described(distribution)
@@ -114,7 +114,8 @@ def split(package: str, text: str) -> list[Section]:
 
 
 def _parts(lines: list[str]) -> Iterator[tuple[str, str]]:
-    heading, body, fenced = "", [], False
+    heading, fenced = "", False
+    body: list[str] = []
     for line in lines:
         if _FENCE.match(line):
             fenced = not fenced
@@ -132,7 +133,11 @@ def _parts(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_title(line: str, underline: str) -> bool:
-    return bool(line.strip()) and not line.startswith((" ", "\t", "|")) and len(underline.strip()) >= len(line.strip()) - 2
+    return (
+        bool(line.strip())
+        and not line.startswith((" ", "\t", "|"))
+        and len(underline.strip()) >= len(line.strip()) - 2
+    )
 
 
 def _distinct(sections: Iterable[Section]) -> list[Section]:
@@ -157,7 +162,7 @@ def _described(distribution: Distribution) -> tuple[str, str]:
         metadata = distribution.metadata
         name = str(metadata["Name"] or "")
         text = metadata.get("Description") or metadata.get_payload()  # type: ignore[attr-defined]
-    except (OSError, UnicodeError, TypeError, ValueError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return "", ""  # a broken installation of somebody else's package
     return re.sub(r"[^\w.]+", "-", name).lower(), text if isinstance(text, str) else ""
 

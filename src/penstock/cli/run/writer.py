@@ -31,6 +31,7 @@ class Writer:
         self._outputs = outputs
         self._wake = asyncio.Event()
         self._limit = 50
+        self._leaving = False
         self.batch = batch
         self.books = Books.of(batch)
         self.counts: dict[TaskStatus, int] = {}
@@ -42,11 +43,10 @@ class Writer:
     async def run(self, fed: Callable[[], bool]) -> None:
         """Write until everything is `fed` and every line is written."""
         while True:
-            complete = fed()
-            more = await self.page()
-            if more:
+            complete = fed() or self._leaving
+            if await self.page():
                 continue
-            if complete and not self.open:
+            if complete and (self._leaving or not self.open):
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -55,10 +55,10 @@ class Writer:
                 await asyncio.sleep(GATHER_SECONDS)
             self._wake.clear()
 
-    async def flush(self) -> None:
-        """Write all that has ended."""
-        while await self.page():
-            pass
+    def leave(self) -> None:
+        """Write what has ended, and no more."""
+        self._leaving = True
+        self.wake()
 
     @property
     def open(self) -> int:
