@@ -113,6 +113,10 @@ class Manager:
             raise
         self._store, self._node, self._started_at = store, node, self.clock.wall()
 
+    async def drain(self, now: bool = False) -> None:
+        """The first half of `stop`: nothing runs any more, and the store can still be read and written."""
+        await self.node.drain(now)
+
     async def stop(self, now: bool = False) -> None:
         """Start nothing more, let calls in flight finish, and close. With `now`, cancel them; both resume later."""
         node, store = self._node, self._store

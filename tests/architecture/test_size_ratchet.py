@@ -9,7 +9,13 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "penstock"
 MODULE_LINES, LARGE_MODULE_LINES, FUNCTION_LINES, CLASS_METHODS = 400, 600, 50, 20
 # "path" or "path::Class.function" -> the size it may have; it only goes down.
-ALLOWED: dict[str, int] = {}
+ALLOWED: dict[str, int] = {
+    # Surfaces: what users and stores are promised, one verb a method.
+    "manager.py::Manager": 30,
+    "runtime/context.py::TaskContext": 22,
+    "stores/contract.py::Reader": 25,
+    "stores/contract.py::Transaction": 30,
+}
 
 
 def sizes(path: Path, text: str) -> Iterator[tuple[str, int, int]]:

@@ -12,6 +12,7 @@ import pytest
 
 from penstock.model.batch import Batch
 from penstock.model.lane import Lane
+from penstock.model.rank import Rank
 from penstock.model.states import TaskStatus
 from penstock.testing.store_probe import step_of, task_named
 
@@ -107,8 +108,9 @@ def test_cancel_of_many_goes_in_chunks(probe, penstock):
     assert probe.store.verify() == []
 
 
-def failed(probe, **fields):
-    task = probe.running(now=time.time(), lane=LLM, **fields)
+def failed(probe, lane=LLM, **fields):
+    # Tasks that are tried again wait in the same line: this one goes before them.
+    task = probe.running(now=time.time(), lane=lane, rank=Rank(-1, 0.0), **fields)
     probe.record(step_of(task, "paid"))
     probe.finish(task, TaskStatus.FAILED, time.time(), error='{"code":"bad","message":"no"}')
     return task
@@ -131,16 +133,35 @@ def test_retry_makes_a_new_task_with_the_journal(probe, penstock):
 
 
 def test_retry_failed_may_be_typed_twice(probe, penstock):
-    batch = probe.store.run(
-        lambda tx: tx.open_batch(Batch(0, "in", "/data/in.jsonl", "/data/out.jsonl", "e", "f", "{}", 0.0))
-    )
-    for number in range(3):
-        failed(probe, batch=batch.id, position=number)
-    failed(probe)
-    assert json.loads(penstock("retry", "--failed", "--batch", "in.jsonl", "--json")[1])["retried"][0]["made"]
-    assert probe.counts()[TaskStatus.QUEUED] == 3
+    for _ in range(3):
+        failed(probe)
+    assert penstock("retry", "--failed")[1].splitlines()[-1] == "3 tried again"
+    failed_too = failed(probe, lane=Lane("other"))
     assert penstock("retry", "--failed")[1].splitlines()[-1] == "1 tried again, 3 were already"
+    assert failed_too.id in penstock("retry", "--failed", "--type", "other")[1]
     assert probe.counts()[TaskStatus.QUEUED] == 4
+
+
+def test_retry_of_a_file_job_keeps_its_books(probe, penstock):
+    batch = probe.store.run(
+        lambda tx: tx.open_batch(Batch(0, "in", "/data/in.jsonl", "/data/out.jsonl", "e", "f", "", 0.0))
+    )
+    lines = [failed(probe, batch=batch.id, position=number) for number in range(3)]
+    code, _, err = penstock("retry", lines[0].id)
+    assert code == 2
+    assert "penstock run /data/in.jsonl -o /data/out.jsonl --retry-failed" in err
+    assert penstock("retry", "--failed")[0] == 1
+    code, _, err = penstock("retry", "--failed", "--batch", "in.jsonl")
+    assert code == 2
+    assert "process 1 on host runs this store; when it has ended" in err
+    probe.store.run(lambda tx: tx.leave(probe.node))
+    data = json.loads(penstock("retry", "--failed", "--batch", "in.jsonl", "--json")[1])
+    assert [one["id"] for one in data["retried"]] == [line.id for line in lines]
+    assert probe.counts()[TaskStatus.QUEUED] == 3
+    books = json.loads(probe.store.read(lambda reader: reader.batch(batch.id)).settings)
+    assert books["stale"]
+    assert books["retried_no"] > 0
+    assert penstock("retry", "--failed", "--batch", "in.jsonl")[1] == "0 tried again\n"
     code, _, err = penstock("retry", "--failed", "--batch", "9")
     assert code == 2
     assert "there is no batch '9'; this store has 1 (/data/in.jsonl)" in err
@@ -172,7 +193,7 @@ def test_retry_refuses_what_cannot_be_tried_again(probe, penstock):
     assert "were not kept" in err
     code, _, err = penstock("retry", "--failed")
     assert code == 1
-    assert "1 cannot be tried again" in err
+    assert "1 left out" in err
 
 
 def test_pause_and_resume_scopes_and_tasks(probe, penstock):

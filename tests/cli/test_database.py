@@ -123,7 +123,7 @@ def test_uncertain_money_is_listed_and_given_back(probe, penstock):
     assert (code, err) == (2, "penstock: not uncertain: 999; `penstock db uncertain` lists what is\n")
     assert penstock("db", "release")[0] == 2
     out = penstock("db", "release", str(ids[0]))[1]
-    assert out.startswith("$0.25 of 1 calls given back\nprocess 1 on host counts it")
+    assert out.startswith("$0.25 of 1 call given back\nprocess 1 on host counts it")
     assert json.loads(penstock("db", "release", "--all", "--yes", "--json")[1])["released"] == ids[1:]
     assert probe.booked() == (0, 0)
 

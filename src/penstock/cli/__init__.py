@@ -9,6 +9,7 @@ from penstock.cli.exit_codes import ExitCode
 
 COMMANDS: dict[str, str] = {
     "run": "penstock.cli.run.command:app",
+    "demo": "penstock.cli.demo.command:demo",
     "tasks": "penstock.cli.inspect:tasks",
     "show": "penstock.cli.inspect:show",
     "why": "penstock.cli.why:why",
@@ -25,6 +26,7 @@ COMMANDS: dict[str, str] = {
 
 SUMMARIES: dict[str, str] = {
     "run": "Send every request of a file to a model, durably and at the provider's limit.",
+    "demo": "Show the main job on texts of this machine, without a key, with one planned crash.",
     "tasks": "List tasks, the newest first.",
     "show": "Show everything about one task.",
     "why": "Say why a task waits, for what, and about how long.",

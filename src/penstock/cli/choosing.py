@@ -107,7 +107,7 @@ def find_batch(reader: Reader, text: str) -> Batch:
 
 def find_task(reader: Reader, text: str) -> TaskView:
     """The task of that id or unique beginning of one; raises `TaskNotFound` that says what else there is."""
-    text = text.strip().lower()
+    text = text.strip()
     found = reader.task(text)
     if found is not None:
         return found

@@ -21,7 +21,7 @@ from penstock.cli.choosing import (
     only,
 )
 from penstock.cli.nodes import living
-from penstock.cli.show_text import number, print_json
+from penstock.cli.show_text import counted, number, print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption, YesOption, writing
 from penstock.errors import ConfigurationError
 from penstock.model.states import CLAIMABLE, TaskStatus
@@ -136,9 +136,7 @@ def _steer(choice: Choice, store: str | None, json: bool, paused: bool) -> None:
     with writing(store) as opened:
         if choice.ids or choice.batch is not None:
             count = _steer_tasks(opened, choice, paused)
-            lines = [
-                f"{number(count)} {'task' if count == 1 else 'tasks'} {'paused' if paused else 'resumed'}"
-            ]
+            lines = [f"{counted(count, 'task')} {'paused' if paused else 'resumed'}"]
         else:
             scopes = [f"type:{type}" for type in choice.types]
             scopes += [] if choice.tenant is None else [f"tenant:{choice.tenant}"]

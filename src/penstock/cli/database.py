@@ -13,7 +13,18 @@ from penstock.cli.amounts import read_size, read_span
 from penstock.cli.choosing import CHUNK
 from penstock.cli.describe import reservation_data, reservation_row
 from penstock.cli.nodes import living, node_name
-from penstock.cli.show_text import clock_time, indented, iso, money, number, print_json, size, table, usd
+from penstock.cli.show_text import (
+    clock_time,
+    counted,
+    indented,
+    iso,
+    money,
+    number,
+    print_json,
+    size,
+    table,
+    usd,
+)
 from penstock.cli.stores import (
     FAILED,
     JsonOption,
@@ -120,8 +131,8 @@ def prune(
         print_json({**counts, "bytes_before": before, "bytes_after": after})
         return
     typer.echo(
-        f"removed {number(pruned.tasks)} tasks, {number(pruned.events)} events and "
-        f"{number(pruned.reservations)} reservations; {size(before)} became {size(after)}"
+        f"removed {counted(pruned.tasks, 'task')}, {counted(pruned.events, 'event')} and "
+        f"{counted(pruned.reservations, 'reservation')}; {size(before)} became {size(after)}"
     )
 
 
@@ -206,7 +217,7 @@ def verify(store: StoreOption = None, json: JsonOption = False) -> None:
     elif not faults:
         typer.echo(f"{path}: nothing is wrong")
     else:
-        typer.echo(f"{path}: {number(len(faults))} faults", err=True)
+        typer.echo(f"{path}: {counted(len(faults), 'fault')}", err=True)
         for fault in faults:
             typer.echo(f"  {fault}", err=True)
         typer.echo("keep a copy of the file, and go back to a backup if tasks behave strangely", err=True)
@@ -230,7 +241,7 @@ def uncertain(store: StoreOption = None, json: JsonOption = False) -> None:
     for line in table(("NO", "STATE", "MODEL", "SINCE", "TOKENS", "MONEY", "TASK"), rows, (0, 4, 5)):
         typer.echo(line)
     typer.echo(
-        f"{number(len(found))} calls, {money(total)}, are booked in full; look them up in your provider's"
+        f"{counted(len(found), 'call')}, {money(total)}, booked in full; look them up in your provider's"
     )
     typer.echo("usage page, and give the money of those it did not bill back with: penstock db release NO...")
 
@@ -254,7 +265,9 @@ def release(
         _check_uncertain(wanted, known)
         total = sum(known[id].cost_held for id in wanted)
         if every and wanted and not yes:
-            typer.confirm(f"Give back {money(total)} of {number(len(wanted))} calls?", abort=True, err=True)
+            typer.confirm(
+                f"Give back {money(total)} of {counted(len(wanted), 'call')}?", abort=True, err=True
+            )
         outcomes = opened.run(lambda transaction: transaction.release_uncertain(wanted))
         alive = opened.read(lambda reader: living(reader.nodes(), time.time()))
     released = [id for id, given in zip(wanted, outcomes, strict=True) if given]
@@ -262,7 +275,7 @@ def release(
     if json:
         print_json({"released": released, "cost_usd": usd(total)})
         return
-    typer.echo(f"{money(total)} of {number(len(released))} calls given back")
+    typer.echo(f"{money(total)} of {counted(len(released), 'call')} given back")
     if released and alive:
         names = ", ".join(map(node_name, alive))
         typer.echo(f"{names} counts it against its budgets until it starts anew")

@@ -15,16 +15,18 @@ from penstock.cli.choosing import (
     IdsArgument,
     TenantOption,
     TypeOption,
+    find_batch,
     find_task,
     in_chunks,
     only,
 )
+from penstock.cli.retry_lines import refuse_line, retry_lines
 from penstock.cli.show_text import number, print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption, writing
 from penstock.errors import ConfigurationError, InvalidTask
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, NewTask, TaskView
-from penstock.stores.contract import Transaction
+from penstock.stores.contract import Store, TaskFilter, Transaction
 
 AGAIN = (TaskStatus.FAILED, TaskStatus.CANCELLED)
 _DEFAULT_STRATEGY = "priority"
@@ -63,25 +65,38 @@ def retry(
         )
     if not ids and not statuses:
         raise ConfigurationError("say which tasks to try again: --failed, --cancelled or both")
+    if batch is not None and (type or tenant is not None):
+        raise ConfigurationError(
+            "the failed lines of a batch are tried again together: leave --type and --tenant out"
+        )
     with writing(store) as opened:
         if ids:
             retried, refused = opened.run(lambda tx: _named(tx, ids, fresh)), 0
+        elif batch is not None:
+            lines_of = opened.read(lambda reader: find_batch(reader, batch))
+            retried, refused = retry_lines(opened, lines_of, lambda tx, page: _add(tx, page, fresh)), 0
         else:
             where = only(opened.read(choice.where), AGAIN)
-            retried, refused = [], 0
-            for some, left in in_chunks(opened, where, lambda tx, page: _again_all(tx, page, fresh)):
-                retried += some
-                refused += left
+            retried, refused = _filtered(opened, where, fresh)
     _tell(retried, refused, json)
     if refused:
         raise typer.Exit(FAILED)
+
+
+def _filtered(store: Store, where: TaskFilter, fresh: bool) -> tuple[list[Retried], int]:
+    retried: list[Retried] = []
+    refused = 0
+    for some, left in in_chunks(store, where, lambda tx, page: _again_all(tx, page, fresh)):
+        retried += some
+        refused += left
+    return retried, refused
 
 
 def _tell(retried: Sequence[Retried], refused: int, json: bool) -> None:
     made = [one for one in retried if one.made]
     if json:
         data = [{"id": one.old, "retried_as": one.new, "made": one.made} for one in retried]
-        print_json({"retried": data, "data_not_kept": refused})
+        print_json({"retried": data, "refused": refused})
         return
     if len(retried) <= 10:
         for one in retried:
@@ -90,13 +105,19 @@ def _tell(retried: Sequence[Retried], refused: int, json: bool) -> None:
         known = len(retried) - len(made)
         typer.echo(f"{number(len(made))} tried again" + (f", {number(known)} were already" if known else ""))
     if refused:
-        typer.echo(f"{number(refused)} cannot be tried again: their data were not kept", err=True)
+        typer.echo(
+            f"{number(refused)} left out: lines of a file (name its job with --batch), or data not kept",
+            err=True,
+        )
 
 
 def _named(transaction: Transaction, ids: Sequence[str], fresh: bool) -> list[Retried]:
     """Retries of tasks by id; raises `InvalidTask`, and changes nothing, when one cannot be tried again."""
     tasks = [find_task(transaction, text) for text in ids]
     for task in tasks:
+        job = None if task.batch is None else transaction.batch(task.batch)
+        if job is not None:
+            raise refuse_line(job, task)
         if _data_lost(task):
             raise InvalidTask(f"the data of task {task.id} were not kept (keep was off); submit it again")
     return [_latest_again(transaction, task, fresh) for task in tasks]
@@ -113,7 +134,8 @@ def _latest_again(transaction: Transaction, task: TaskView, fresh: bool) -> Retr
 
 
 def _again_all(transaction: Transaction, page: Sequence[TaskView], fresh: bool) -> tuple[list[Retried], int]:
-    kept = [task for task in page if not _data_lost(task)]
+    jobs = {batch.id for batch in transaction.batches()}
+    kept = [task for task in page if not _data_lost(task) and task.batch not in jobs]
     return _add(transaction, kept, fresh), len(page) - len(kept)
 
 

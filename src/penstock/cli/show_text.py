@@ -54,6 +54,11 @@ def number(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 task, 2 tasks."""
+    return f"{number(count)} {noun}" + ("" if count == 1 else "s")
+
+
 def span(seconds: float) -> str:
     """A length of time in its largest unit: 1.5 s, 42 s, 5 min, 3 h, 12 d."""
     seconds = max(0.0, seconds)

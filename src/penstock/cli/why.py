@@ -13,6 +13,7 @@ from penstock.cli.choosing import IdArgument
 from penstock.cli.describe import error_text, kind, task_data
 from penstock.cli.gate_words import gauge_of, gauge_text, until_text, wait_text
 from penstock.cli.nodes import how_to_start, node_name
+from penstock.cli.retry_lines import retry_command
 from penstock.cli.show_text import about, clock_time, coloured, iso, money, number, print_json, span
 from penstock.cli.situation import AHEAD_AT_MOST, MINUTE, Situation, look_at
 from penstock.cli.stores import JsonOption, StoreOption, find_store, reading
@@ -126,7 +127,12 @@ def _add_lane(seen: Situation, answer: Answer) -> None:
         (reason, key), count = counts.most_common(1)[0]
         wait = next(one for one in seen.lane_waits if (one.reason, one.key) == (reason, key))
         answer.reason, answer.key = reason, key
-        answer.lines.append(f"{number(count)} started before it are at the gate; of each: {wait_text(wait)}")
+        many = (
+            f"{number(count)} started tasks of its line stand"
+            if count > 1
+            else "a started task of its line stands"
+        )
+        answer.lines.append(f"{many} at the gate before it; of each: {wait_text(wait)}")
         _add_limit(seen, answer, wait)
     elif seen.open_in_lane:
         answer.lines.append(f"{number(seen.open_in_lane)} of its line run now")
@@ -220,7 +226,8 @@ def _ended(seen: Situation) -> Answer:
     ]
     if task.status is not TaskStatus.COMPLETED:
         lines += [error_text(task)] if task.error else []
-        lines.append(f"to try it again: penstock retry {task.id}")
+        again = f"penstock retry {task.id}" if seen.batch is None else retry_command(seen.batch)
+        lines.append(f"to try it again: {again}")
     uncertain = sum(one.cost_held for one in seen.held if one.state == "uncertain")
     if uncertain:
         lines.append(f"{money(uncertain)} of it are uncertain; see penstock db uncertain")

@@ -13,7 +13,7 @@ class Rank(NamedTuple):
 
 
 class Rankable(Protocol):
-    """What a policy may look at. Seconds are seconds since the epoch."""
+    """What a policy may look at before a task has begun. Seconds are seconds since the epoch."""
 
     @property
     def priority(self) -> int: ...

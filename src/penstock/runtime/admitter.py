@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock.admission import Admit, Ask, Gate, Reject, Wait
 from penstock.errors import BudgetExhausted, Parked, PenstockError, PriceUnknown, RequestTooLarge
@@ -26,11 +26,19 @@ REJECTIONS: dict[str, type[PenstockError]] = {
 }
 
 LineKey = tuple[Any, ...]
+T = TypeVar("T")
 
 
 def rejection(verdict: Reject) -> PenstockError:
     """The error that a rejected caller gets."""
     return REJECTIONS.get(verdict.code, BudgetExhausted)(verdict.message)
+
+
+def _outcome(future: asyncio.Future[T]) -> T | None:
+    """What a waiter was given in the very moment in which it went away."""
+    if not future.done() or future.cancelled() or future.exception() is not None:
+        return None
+    return future.result()
 
 
 class Waiter:
@@ -80,7 +88,7 @@ class Admitter:
         self.clock = clock
         self.node = node
         self._lines: dict[LineKey, Line] = {}
-        self._returning: list[tuple[Rank, int, asyncio.Future[None]]] = []
+        self._returning: list[tuple[Rank, int, asyncio.Future[bool]]] = []
         self._order = 0
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -112,16 +120,27 @@ class Admitter:
         self.pump_soon()
         try:
             return await future
+        except asyncio.CancelledError:
+            if (permit := _outcome(future)) is not None:
+                permit.abandon()
+            raise
         finally:
             self.waiting_by_lane[caller.lane] -= 1
 
     async def regain_slot(self, caller: Caller) -> None:
         """Wait for a slot for a handler that comes back from a wait; it goes before calls, which are new work."""
+        if self._closed:
+            raise Parked
         self._order += 1
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._returning, (caller.rank, self._order, future))
         self.pump_soon()
-        await future
+        try:
+            await future
+        except asyncio.CancelledError:
+            if _outcome(future):
+                self.slots.give()
+            raise
 
     def room(self, model: str, most: int) -> int:
         """About how many more calls of this model the gate could let through now."""
@@ -198,7 +217,7 @@ class Admitter:
             future = heapq.heappop(self._returning)[2]
             if not future.done():
                 self.slots.take()
-                future.set_result(None)
+                future.set_result(True)
 
     def _try(self, waiter: Waiter, now: float, granted: list[tuple[Waiter, Permit]]) -> Wait | None:
         """Admit the call by the first endpoint that has room; `None` when it is out of the line."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
 from penstock.llm.wire import read_object
-from penstock.runtime.exchange import Exchange, call_failed
+from penstock.runtime.exchange import Exchange, call_failed, encode_body
 from penstock.runtime.replies import Route, WireReply, WireRequest
 from penstock.runtime.transport import unsent_errors
 
@@ -47,7 +46,7 @@ class ModelClient:
         endpoints = [one for one in self._endpoints if one.serves(model)]
         if not endpoints:
             raise ConfigurationError(f"no endpoint serves model {model!r}; add one, or name another model")
-        content = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+        content = encode_body(body)
         request = WireRequest("POST", endpoints[0].url_for(path), path, [], content)
         try:
             reply = await self._exchange.call(request, [self._route(one, path) for one in endpoints])

@@ -11,14 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
-from penstock.errors import Parked, ReplyRejected
+from penstock.errors import Parked
 from penstock.model.options import TaskOptions
-from penstock.model.step import StepKey, StepRecord, digest_arguments
+from penstock.model.step import StepKey, digest_arguments
 from penstock.model.task import Claimed
 from penstock.runtime.holding import Holding
-from penstock.runtime.journal import Journal
 from penstock.runtime.permit import Caller
+from penstock.runtime.recorder import Recorder
 from penstock.runtime.services import Services
+from penstock.runtime.sync_context import SyncContext
 
 T = TypeVar("T")
 
@@ -54,8 +55,8 @@ class TaskContext:
         self.services = services
         self.parked = False
         self.holding = Holding(services.slots, services.clock, options.timeout)
-        self._journal: Journal | None = None
-        self._journal_lock: asyncio.Lock | None = None
+        self.recorder = Recorder(task, options, services)
+        self.sync = SyncContext(self)
         self._branches: dict[str, int] = {}
 
     @property
@@ -84,7 +85,7 @@ class TaskContext:
     async def step(
         self,
         name: str,
-        function: Callable[..., Awaitable[T]] | Callable[..., T],
+        function: Callable[..., Any],
         *args: Any,
         key: str | None = None,
         validate: Callable[[Any], Any] | None = None,
@@ -92,35 +93,30 @@ class TaskContext:
     ) -> Any:
         """The recorded result of `function(*args, **kwargs)`, run at most once to its end over all attempts.
 
-        The step is known by its name, scope and arguments (or `key`); its result must be JSON. A synchronous function
-        runs in the thread pool. What `validate` raises rejects the result before it is recorded.
+        The step is known by its name, scope and arguments (or `key`); its result must be JSON. A plain
+        function runs in the thread pool; what it returns is awaited when it is a coroutine. What
+        `validate` raises rejects the result before it is recorded.
         """
-        scope = self.scope
-        step = StepKey(scope, name, key if key is not None else digest_arguments(args, kwargs))
-        journal = await self.journal()
-        known = journal.find(step)
+        step = self.step_key(name, args, kwargs, key)
+        known = await self.recorder.find(step)
         if known is not None:
-            return json.loads(known.value)
+            return json.loads(known)
         self.check_parked()
-        with self.inside(f"{scope}/{name}:{step.digest[:8]}"):
-            result = await self._call(function, *args, **kwargs)
-        if validate is not None:
-            accept(validate, result, name)
-        value = json.dumps(result, separators=(",", ":")).encode()
-        await self.record(self.new_record(journal, step, "value", value))
-        return json.loads(value)
+        with self.inside(await self.recorder.scope_of(step)):
+            result = await _call(self.services, function, *args, **kwargs)
+        return await self.recorder.keep(step, result, validate)
 
     async def now(self) -> float:
         """The wall clock in seconds since the epoch, recorded: the same after a crash."""
-        return float(await self.step("now", self.services.clock.wall))
+        return float(await self.step("now", _async(self.services.clock.wall)))
 
     async def random(self) -> float:
         """A random number in [0, 1), recorded."""
-        return float(await self.step("random", self.services.random.random))
+        return float(await self.step("random", _async(self.services.random.random)))
 
     async def uuid(self) -> str:
         """A random UUID, recorded."""
-        return str(await self.step("uuid", lambda: str(uuid.uuid4())))
+        return str(await self.step("uuid", _async(lambda: str(uuid.uuid4()))))
 
     async def gather(self, *branches: Awaitable[Any]) -> list[Any]:
         """Run branches side by side, each in a scope of its own; their results in order.
@@ -149,8 +145,9 @@ class TaskContext:
 
     @contextlib.contextmanager
     def validating(self, validate: Callable[[Any], Any]) -> Iterator[None]:
-        """Replies of model calls made inside (by any SDK on the gated transport) must pass `validate(body)` before
-        they are recorded; what it raises makes the call a failed try."""
+        """Replies of model calls made inside (by any SDK on the gated transport) must pass `validate(body)`
+        before they are recorded; what it raises makes the call a failed try. Streams have reached their
+        reader by the time they are whole, and are not validated."""
         token = _validator.set(validate)
         try:
             yield
@@ -163,8 +160,20 @@ class TaskContext:
     async def off_slot(self) -> AsyncIterator[None]:
         """Wait for something that is no call without keeping others from running."""
         self.holding.wait()
-        yield
-        await self.services.exchange.admitter.regain_slot(Caller(self.task.rank))
+        try:
+            yield
+        except BaseException:
+            self.holding.gave_up()
+            raise
+        await self.regain_slot()
+
+    async def regain_slot(self) -> None:
+        """Come back from a wait that brought no slot."""
+        try:
+            await self.services.exchange.admitter.regain_slot(Caller(self.task.rank))
+        except BaseException:
+            self.holding.gave_up()
+            raise
         self.holding.returned()
 
     @property
@@ -180,36 +189,10 @@ class TaskContext:
         finally:
             _position.reset(token)
 
-    async def journal(self) -> Journal:
-        """The task's journal; read from the store once, and only when something may be in it."""
-        if self._journal is None:
-            if not self.task.journaled:
-                self._journal = Journal(self.task.id, strict=self.options.strict_journal)
-                return self._journal
-            self._journal_lock = self._journal_lock or asyncio.Lock()
-            async with self._journal_lock:
-                if self._journal is None:
-                    seq = self.task.seq
-                    records = await self.services.committer.read(lambda reader: reader.journal(seq))
-                    self._journal = Journal(self.task.id, records, self.options.strict_journal)
-        return self._journal
-
-    def new_record(self, journal: Journal, key: StepKey, kind: str, value: bytes) -> StepRecord:
-        return StepRecord(
-            seq=self.task.seq,
-            claim_no=self.task.claim_no,
-            key=key,
-            occurrence=journal.number(key),
-            kind=kind,
-            value=value,
-            at=self.services.clock.wall(),
-        )
-
-    async def record(self, record: StepRecord) -> None:
-        """Make a step durable; a node that lost the task must not go on with it."""
-        (kept,) = await self.services.committer.do("record", [record])
-        if not kept:
-            raise Parked
+    def step_key(
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None
+    ) -> StepKey:
+        return StepKey(self.scope, name, key if key is not None else digest_arguments(args, kwargs))
 
     def caller(self, key: StepKey) -> Caller:
         task = self.task
@@ -220,20 +203,18 @@ class TaskContext:
         if self.parked or self.services.stopping:
             raise Parked
 
-    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if inspect.iscoroutinefunction(function):
-            return await function(*args, **kwargs)
-        if args or kwargs:
-            return await self.services.in_thread(function, *args, **kwargs)
-        result = function()
-        return await result if inspect.isawaitable(result) else result
+
+async def _call(services: Services, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(*args, **kwargs)
+    result = await services.in_thread(function, *args, **kwargs)
+    return await result if inspect.isawaitable(result) else result
 
 
-def accept(validate: Callable[[Any], Any], result: Any, name: str) -> None:
-    """Raise `ReplyRejected` with the validator's own words when `result` does not pass."""
-    try:
-        verdict = validate(result)
-    except Exception as error:
-        raise ReplyRejected(f"step {name}: the reply was rejected: {error}") from error
-    if verdict is False:
-        raise ReplyRejected(f"step {name}: the reply was rejected by validate=")
+def _async(function: Callable[[], T]) -> Callable[[], Awaitable[T]]:
+    """For functions that are over at once: a thread would cost more than they do."""
+
+    async def call() -> T:
+        return function()
+
+    return call

@@ -7,22 +7,24 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from penstock.admission import Observed
-from penstock.errors import CallFailed
+from penstock.errors import CallFailed, PenstockError, ReplyRejected
 from penstock.llm.ratelimit_headers import read_limits
 from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
 from penstock.llm.request_body import ask_for_usage, request_hash
 from penstock.llm.usage_reading import ReplyFacts, read_reply
 from penstock.llm.wire import CallShape, Family, read_call, read_object
 from penstock.model.rank import Rank
-from penstock.model.step import StepKey, StepRecord
+from penstock.model.step import StepKey
 from penstock.model.usage import Usage
 from penstock.pricing import cost_pico
 from penstock.runtime.admitter import Admitter
-from penstock.runtime.context import TaskContext, accept, current_position, current_validator
+from penstock.runtime.context import TaskContext, current_position, current_validator
 from penstock.runtime.flights import Flights
 from penstock.runtime.permit import Caller, Permit
+from penstock.runtime.recorder import accept
 from penstock.runtime.replies import Route, WireReply, WireRequest, decode_reply, encode_reply
 from penstock.runtime.services import Services
 from penstock.runtime.streaming import relay
@@ -38,6 +40,8 @@ WAITED_OUT: dict[Refusal, str] = {
     Refusal.CAPACITY: "overloaded",
 }
 MOST_REFUSALS = 10
+# Refusals that say nothing of the request: another key or endpoint may well take it.
+OF_THE_ROUTE = frozenset((Refusal.AUTH, Refusal.NOT_FOUND, Refusal.QUOTA_EXHAUSTED))
 
 
 @dataclass(slots=True)
@@ -88,11 +92,10 @@ class Exchange:
         self._warn_once(call)
         if context is None:
             return await self._admit_and_send(call)
-        journal = await context.journal()
-        known = journal.find(call.key)
+        known = await context.recorder.find(call.key)
         if known is not None:
             self.replayed += 1
-            return decode_reply(known.value)
+            return decode_reply(known)
         options = context.options
         shared = (options.merge or options.cache_ttl is not None) and not shape.stream
         if not shared or shape.family is Family.UNKNOWN:
@@ -101,27 +104,44 @@ class Exchange:
             call.tenant, digest, options, lambda: self._admit_and_send(call), context.off_slot
         )
         if reply.replayed:
-            await context.record(context.new_record(journal, call.key, "http", encode_reply(reply)))
+            if not _acceptable(reply):
+                return await self._admit_and_send(call)  # good enough for others, not for this caller
+            await context.recorder.record(call.key, "http", encode_reply(reply))
         return reply
 
     # One call, as often as it takes to get past the limits of the provider
 
     async def _admit_and_send(self, call: Call) -> WireReply:
-        for refusals in range(MOST_REFUSALS + 1):
+        refusals = 0
+        while True:
             if call.context is not None:
                 call.context.check_parked()
             weighed = [self._weigh(call, route) for route in call.routes]
             permit = await self._admitted(call, weighed)
             chosen = next(place for place, one in enumerate(weighed) if one.ask is permit.ask)
-            outcome = await self._send(call, call.routes[chosen], weighed[chosen], permit)
+            route, others = call.routes[chosen], [*call.routes[:chosen], *call.routes[chosen + 1 :]]
+            try:
+                outcome = await self._send(call, route, weighed[chosen], permit)
+            except route.unsent as error:
+                if not others:
+                    raise
+                reason = type(error).__name__
+                log.info("%s cannot be reached (%s); the call goes elsewhere", route.endpoint, reason)
+                call.routes = others
+                continue
             if isinstance(outcome, WireReply):
                 return outcome
             reply, report = outcome
             self.refused += 1
-            if refusals == MOST_REFUSALS:
+            reason = report.code or report.kind
+            if report.kind in OF_THE_ROUTE:
+                log.warning("%s refused a call (%s); it goes elsewhere", route.endpoint, reason)
+                call.routes = others
+                continue
+            refusals += 1
+            if refusals > MOST_REFUSALS:
                 return reply
-            log.info("%s refused a call (%s); it waits", call.routes[chosen].endpoint, report.code or report.kind)
-        raise AssertionError("unreachable")
+            log.info("%s refused a call (%s); it waits", route.endpoint, reason)
 
     def _weigh(self, call: Call, route: Route) -> Weighed:
         return self.weigher.weigh(
@@ -134,7 +154,14 @@ class Exchange:
         if context is None:
             return await self.admitter.admit(asks, Caller(Rank(0, self.services.clock.wall())))
         context.holding.wait()
-        permit = await self.admitter.admit(asks, context.caller(call.key))
+        try:
+            permit = await self.admitter.admit(asks, context.caller(call.key))
+        except PenstockError:
+            await context.regain_slot()  # the handler hears of it and goes on
+            raise
+        except BaseException:
+            context.holding.gave_up()
+            raise
         context.holding.call_begins()
         return permit
 
@@ -143,33 +170,42 @@ class Exchange:
     ) -> WireReply | tuple[WireReply, RefusalReport]:
         """Send one admitted call; a reply for the caller, or a refusal to wait out."""
         self.calls += 1
-        request = self._prepared(call, weighed, permit)
         started = self.services.clock.monotonic()
         streaming = False
         try:
+            request = self._prepared(call, weighed, permit)
             permit.sent()
             reply = await route.send(request)
             self._observe(permit, weighed, reply)
             if not reply.ok:
-                return await self._failed(reply, permit, started)
+                return await self._failed(call, reply, permit)
             if call.shape.stream and "event-stream" in reply.header("content-type"):
                 streaming = True
-                reply.chunks = relay(self, call, weighed, permit, reply, started)
+                chunks = relay(self, call, weighed, permit, reply, started)
+                await anext(chunks)
+                reply.chunks = chunks
                 return reply
             await reply.read()
             return await self._answered(call, weighed, permit, reply, started)
         except route.unsent:
             permit.release()
+            self._ails(call, permit)
             raise
         except BaseException as error:
             if not permit.ended:
                 permit.uncertain()
                 if isinstance(error, route.broken):
                     self.admitter.gate.refused(permit.ask, "timeout", None, self.services.clock.monotonic())
+                    self._ails(call, permit)
             raise
         finally:
             if not streaming:
                 self.over(call)
+
+    def _ails(self, call: Call, permit: Permit) -> None:
+        """This endpoint does not work just now: let the others, if there are any, take the next calls."""
+        if len(call.routes) > 1:
+            self.admitter.gate.refused(permit.ask, "overloaded", None, self.services.clock.monotonic())
 
     def over(self, call: Call) -> None:
         """The call is over: its slot goes back to the handler."""
@@ -196,6 +232,12 @@ class Exchange:
             permit.uncertain()  # billed, most likely, and of no use: neither recorded nor free
             return reply
         facts = read_reply(family, body)
+        if family is not Family.UNKNOWN and body is not None and body.get("error"):
+            if facts.usage is None:
+                permit.uncertain()
+            else:
+                self.booked(weighed, permit, facts, started)
+            return reply  # an error in the clothes of a reply must not become a truth for ever
         validator = current_validator()
         if validator is not None and body is not None:
             try:
@@ -220,10 +262,7 @@ class Exchange:
         if call.context is None:
             await settled
             return
-        journal = await call.context.journal()
-        record: StepRecord = call.context.new_record(journal, call.key, "http", encode_reply(reply))
-        record.input_tokens, record.output_tokens, record.cost = usage.input_tokens, usage.output_tokens, cost
-        await call.context.record(record)
+        await call.context.recorder.record(call.key, "http", encode_reply(reply), usage, cost)
 
     def booked(
         self, weighed: Weighed, permit: Permit, facts: ReplyFacts, started: float
@@ -241,7 +280,7 @@ class Exchange:
         return future, usage, cost
 
     async def _failed(
-        self, reply: WireReply, permit: Permit, started: float
+        self, call: Call, reply: WireReply, permit: Permit
     ) -> WireReply | tuple[WireReply, RefusalReport]:
         body = await reply.read()
         now = self.services.clock.monotonic()
@@ -250,6 +289,11 @@ class Exchange:
             permit.uncertain()
         else:
             permit.settle(Usage(), 0)
+        if report.kind in OF_THE_ROUTE and len(call.routes) > 1:
+            self._ails(call, permit)
+            return reply, report
+        if report.kind is Refusal.SERVER_ERROR:
+            self._ails(call, permit)
         waited_out = WAITED_OUT.get(report.kind)
         if waited_out is None or not report.retryable:
             return reply
@@ -283,8 +327,23 @@ class Exchange:
             log.warning("%s is no known model call: it counts as one request, without tokens or money", path)
 
 
-def encode_body(body: dict[str, object]) -> bytes:
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+def encode_body(body: dict[str, Any]) -> bytes:
+    """JSON in UTF-8; lone surrogates, legal in JSON and in no UTF-8, come as escapes."""
+    try:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _acceptable(reply: WireReply) -> bool:
+    validator, body = current_validator(), read_object(reply.body)
+    if validator is None or body is None:
+        return True
+    try:
+        accept(validator, body, "shared reply")
+    except ReplyRejected:
+        return False
+    return True
 
 
 def call_failed(reply: WireReply, now: float) -> CallFailed:

@@ -12,16 +12,22 @@ from penstock.runtime.slots import Slots
 
 class Holding:
     """Keeps the books of one attempt. A slot is given up at every wait and comes back with the permit, so a handler
-    that waits never keeps others from running; time counts only while a slot is held."""
+    that waits never keeps others from running; time counts only while a slot is held.
+
+    While any branch of the handler waits, the slot of a call that ended goes back too: a handler that kept it could
+    keep its own calls from ever going.
+    """
 
     __slots__ = (
         "_calls",
         "_clock",
         "_handler",
         "_on_timeout",
+        "_over",
         "_slots",
         "_timeout",
         "_timer",
+        "_waiting",
         "_watch",
         "on_first_wait",
     )
@@ -32,6 +38,8 @@ class Holding:
         self._timeout = timeout
         self._handler = False
         self._calls = 0
+        self._waiting = 0
+        self._over = False
         self._watch = Stopwatch() if timeout is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._on_timeout: Callable[[], None] | None = None
@@ -50,39 +58,47 @@ class Holding:
         self._changed()
 
     def wait(self) -> None:
-        """The handler is about to wait: its slot goes to somebody else."""
+        """A branch of the handler is about to wait: its slot goes to somebody else."""
         self.reach_gate()
+        self._waiting += 1
         if self._handler:
             self._handler = False
             self._slots.give()
             self._changed()
 
     def returned(self) -> None:
-        """The handler comes back from a wait with a slot."""
-        if self._handler:
-            self._slots.give()
-        self._handler = True
-        self._changed()
+        """A wait is over and brought a slot."""
+        self._waiting -= 1
+        self._keep_or_give()
+
+    def gave_up(self) -> None:
+        """A wait ended without a slot."""
+        self._waiting -= 1
 
     def call_begins(self) -> None:
         """A permit came with a slot."""
+        self._waiting -= 1
         self._calls += 1
         self._changed()
 
     def call_ended(self) -> None:
         """The call is over: its slot becomes the handler's, or goes back."""
         self._calls -= 1
-        if self._handler:
-            self._slots.give()
-        else:
-            self._handler = True
-        self._changed()
+        self._keep_or_give()
 
     def end(self) -> None:
-        """The attempt is over."""
+        """The attempt is over; calls that outlive it give their slots back by themselves."""
+        self._over = True
         if self._handler:
             self._handler = False
             self._slots.give()
+        self._changed()
+
+    def _keep_or_give(self) -> None:
+        if self._handler or self._waiting or self._over:
+            self._slots.give()
+        else:
+            self._handler = True
         self._changed()
 
     def used(self) -> float:
@@ -93,7 +109,7 @@ class Holding:
         if self._watch is None or self._timeout is None:
             return
         now = self._clock.monotonic()
-        if self._handler or self._calls:
+        if (self._handler or self._calls) and not self._over:
             self._watch.go(now)
             if self._timer is None and self._on_timeout is not None:
                 left = max(0.0, self._timeout - self._watch.used(now))

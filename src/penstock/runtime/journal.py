@@ -26,6 +26,7 @@ class Journal:
         for key, occurrence in self._records:
             self._unused.setdefault(key.scope, set()).add((key, occurrence))
         self._next: dict[StepKey, int] = {}
+        self._explained: set[str] = set()
         self.replayed = 0
 
     def find(self, key: StepKey) -> StepRecord | None:
@@ -40,6 +41,10 @@ class Journal:
         self.replayed += 1
         return record
 
+    def occurrence(self, key: StepKey) -> int:
+        """The occurrence that the next step of this key has."""
+        return self._next.get(key, 0)
+
     def number(self, key: StepKey) -> int:
         """The occurrence under which a result about to be recorded goes in."""
         occurrence = self._next.get(key, 0)
@@ -48,8 +53,9 @@ class Journal:
 
     def _explain_miss(self, key: StepKey) -> None:
         unused = self._unused.get(key.scope)
-        if not unused:
+        if not unused or (key.scope in self._explained and not self._strict):
             return
+        self._explained.add(key.scope)
         recorded = ", ".join(sorted(f"{other.name} ({other.digest[:8]})" for other, _ in unused)[:5])
         message = (
             f"task {self._task_id}: step {key.name} ({key.digest[:8]}) in scope {key.scope or 'top'!r} was not recorded, "

@@ -107,12 +107,18 @@ class Node:
             await looper.start()
         self.dispatcher.notice_all()
 
-    async def stop(self, now: bool = False) -> None:
-        """Start nothing more and let calls in flight finish; with `now`, cancel them. Both resume later."""
+    async def drain(self, now: bool = False) -> None:
+        """Start nothing more and let calls in flight finish; with `now`, cancel them. Their ends are durable then."""
         self.dispatcher.stop()
         self.services.stopping = True
         self.admitter.close()
         await self._drain(now)
+        if self.failure is None:
+            await self.committer.run(lambda _: None)
+
+    async def stop(self, now: bool = False) -> None:
+        """Drain and sign off. What did not end resumes later."""
+        await self.drain(now)
         for looper in reversed(self._loopers):
             await looper.stop()
         try:

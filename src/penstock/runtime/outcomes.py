@@ -58,7 +58,7 @@ def refused(error: BaseException) -> bool:
 def _reply_judgement(error: BaseException) -> Judgement | None:
     """An SDK's status error carries the reply."""
     response: Any = getattr(error, "response", None)
-    status = getattr(error, "status_code", None)
+    status = getattr(error, "status_code", getattr(response, "status_code", None))
     if response is None or not isinstance(status, int):
         return None
     headers = {str(key): str(value) for key, value in getattr(response, "headers", {}).items()}
@@ -75,4 +75,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         yield one
-        one = one.__cause__ or one.__context__
+        grouped = isinstance(one, BaseExceptionGroup)
+        one = one.exceptions[0] if grouped else one.__cause__ or one.__context__

@@ -24,13 +24,14 @@ log = logging.getLogger("penstock.tasks")
 class Running:
     """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being cancelled."""
 
-    __slots__ = ("context", "future", "leave", "task")
+    __slots__ = ("begun", "context", "future", "leave", "task")
 
     def __init__(self, task: Claimed, context: TaskContext) -> None:
         self.task = task
         self.context = context
         self.future: asyncio.Task[None] | None = None
         self.leave: str | None = None
+        self.begun = False
 
 
 class Runner:
@@ -60,22 +61,21 @@ class Runner:
         context = running.context
         _position.set(Position(context, ""))
         context.holding.begin(lambda: self.leave(running, "timeout"))
+        running.begun = True
         try:
+            context.check_parked()
             handler = self.handlers[running.task.type]
             if handler.is_async:
                 result = await handler.function(context)
             else:
                 result = await self.services.in_thread(handler.function, context)
             self._completed(running, result)
-        except Parked:
-            self._put_back(running)
-        except asyncio.CancelledError:
-            self._left(running)
+        except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
+            self._interrupted(running, error)
         except Exception as error:
-            if not isinstance(error, PenstockError):
-                log.debug("task %s raised", running.task.id, exc_info=True)
-            self._failed(running, judge(error))
+            self._raised(running, error)
         finally:
+            context.parked = True  # what outlives its attempt makes no more steps
             context.holding.end()
 
     def leave(self, running: Running, reason: str) -> None:
@@ -83,7 +83,8 @@ class Runner:
         if running.leave is None and running.future is not None:
             running.leave = reason
             running.context.parked = True
-            running.future.cancel()
+            if running.begun:  # cancelled any earlier, it would never come to its own end
+                running.future.cancel()
 
     def _completed(self, running: Running, result: Any) -> None:
         if result is None:
@@ -104,6 +105,21 @@ class Runner:
                 keep=running.context.options.keep,
             )
         )
+
+    def _interrupted(self, running: Running, error: BaseException) -> None:
+        """A task group wraps what its branches raised; a handler that cancels itself fails."""
+        if isinstance(error, BaseExceptionGroup) and not _leaves(error):
+            self._raised(running, error)
+        elif isinstance(error, asyncio.CancelledError) and _by_itself(running):
+            verdict = Judgement("handler_error", "the handler cancelled itself", retryable=True)
+            self._failed(running, verdict)
+        else:
+            self._left(running)
+
+    def _raised(self, running: Running, error: BaseException) -> None:
+        if not isinstance(error, PenstockError):
+            log.debug("task %s raised", running.task.id, exc_info=True)
+        self._failed(running, judge(error))
 
     def _failed(self, running: Running, verdict: Judgement) -> None:
         task, retry = running.task, running.context.options.retry
@@ -129,7 +145,8 @@ class Runner:
         if running.leave == "cancel":
             error = json.dumps({"code": "cancelled", "message": "cancelled by request"})
             wall = self.services.clock.wall()
-            self._end(Finish(running.task, TaskStatus.CANCELLED, wall, error=error))
+            keep = running.context.options.keep
+            self._end(Finish(running.task, TaskStatus.CANCELLED, wall, error=error, keep=keep))
         elif running.leave == "timeout":
             limit = running.context.options.timeout
             message = f"handler and calls took longer than the timeout of {limit:g} seconds"
@@ -165,6 +182,15 @@ class Runner:
             )
 
         self.services.committer.send("finish", ends, deliver, _lost)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> bool:
+    """Whether nothing went wrong in this group but that its branches had to leave."""
+    return group.split((Parked, asyncio.CancelledError))[1] is None
+
+
+def _by_itself(running: Running) -> bool:
+    return running.leave is None and running.future is not None and not running.future.cancelling()
 
 
 def _lost(error: BaseException) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from penstock.llm.sse import SseEvent, StreamReader
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 async def relay(
     exchange: Exchange, call: Call, weighed: Weighed, permit: Permit, reply: WireReply, started: float
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The reply's bytes, event by event, without the usage chunk that only we asked for.
 
-    A stream that is cut, or whose reader goes away, is not recorded and is booked at its hold.
+    A stream that is cut, or whose reader goes away, is not recorded and is booked at its hold. The first item is
+    empty and to be dropped: from then on closing the stream, or forgetting it, ends the call.
     """
     assert reply.chunks is not None
     incoming, close = reply.chunks, reply.close
@@ -38,6 +39,7 @@ async def relay(
         return passing
 
     try:
+        yield b""
         async for chunk in incoming:
             for raw in sort(reader.feed(chunk)):
                 yield raw

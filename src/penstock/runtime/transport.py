@@ -8,21 +8,20 @@ The classes are made per library, because a transport must return the library's 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import hashlib
-import traceback
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
-from penstock.errors import BlockingCall, MissingExtra, PenstockError, Refused
+from penstock.errors import MissingExtra, Refused
 from penstock.runtime.exchange import Exchange
+from penstock.runtime.portal import on_loop, wait_for
 from penstock.runtime.refused_reply import refused_reply
 from penstock.runtime.replies import Headers, Route, WireReply, WireRequest
 
-T = TypeVar("T")
-
 _DECODED = ("content-encoding", "content-length", "transfer-encoding")
+# The body is at hand as a whole; and without compression chunks stay as the provider cut them.
+_OURS = ("accept-encoding", "content-length", "transfer-encoding")
 
 
 def http_library(name: str) -> ModuleType:
@@ -42,6 +41,7 @@ def endpoint_name(url: Any, headers: Headers) -> str:
     """What limits of this address and key are kept under: the host, and six digits of the key's hash."""
     key = next((text for name, text in headers if name.lower() in ("authorization", "x-api-key", "api-key")), "")
     place = url.host if url.port is None else f"{url.host}:{url.port}"
+    key = key.removeprefix("Bearer ")
     return f"{place}#{hashlib.sha256(key.encode()).hexdigest()[:6]}" if key else str(place)
 
 
@@ -81,6 +81,7 @@ def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any 
     http = http_library(library)
     lower = inner if inner is not None else http.AsyncHTTPTransport(limits=_limits(http))
     loop = exchange.services.loop
+    closing: list[asyncio.Task[None]] = []
 
     class Body(http.SyncByteStream):  # type: ignore[name-defined,misc]
         def __init__(self, chunks: AsyncIterator[bytes]) -> None:
@@ -103,7 +104,13 @@ def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any 
             return http.Response(reply.status, headers=reply.headers, request=request, **content)
 
         def close(self) -> None:
-            wait_for(loop, lower.aclose())
+            if on_loop(loop):
+                closing.append(loop.create_task(lower.aclose()))
+            elif not loop.is_closed():
+                wait_for(loop, lower.aclose())
+
+        async def aclose(self) -> None:
+            await lower.aclose()
 
     return GatedSyncTransport()
 
@@ -116,34 +123,8 @@ async def answered(exchange: Exchange, request: WireRequest, routes: Sequence[Ro
         return refused_reply(refusal)
 
 
-def wait_for(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the loop from another thread and wait; refused on the loop's own thread, which it would block."""
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is loop:
-        work.close()
-        raise BlockingCall(
-            f"a synchronous model call blocks the event loop at {_user_line()}; use the SDK's async client, or make "
-            "the handler a plain function, which runs in a thread"
-        )
-    try:
-        return asyncio.run_coroutine_threadsafe(work, loop).result()
-    except concurrent.futures.CancelledError:
-        raise PenstockError("the call was cancelled because the manager stopped") from None
-
-
 async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:
     return await anext(chunks, None)
-
-
-def _user_line() -> str:
-    """The innermost line outside this package and the SDKs."""
-    for frame in reversed(traceback.extract_stack()):
-        if "site-packages" not in frame.filename and "penstock/runtime" not in frame.filename.replace("\\", "/"):
-            return f"{frame.filename}:{frame.lineno}"
-    return "an unknown line"
 
 
 def unsent_errors(http: ModuleType) -> tuple[type[BaseException], ...]:
@@ -167,8 +148,7 @@ def _route(http: ModuleType, lower: Any, request: Any) -> Route:
     headers = [(key, value) for key, value in request.headers.items()]
 
     async def send(wire: WireRequest) -> WireReply:
-        # Asking for no compression keeps chunks as the provider cut them.
-        given = [(key, value) for key, value in wire.headers if key not in ("accept-encoding", "content-length")]
+        given = [(key, value) for key, value in wire.headers if key not in _OURS]
         outgoing = http.Request(
             wire.method,
             wire.url,

@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from penstock.cli.bench.measurement import BenchOptions, Figure, Measurement
-from penstock.cli.bench.report import data, lines, machine
+from penstock.cli.bench.report import amount, lines, machine, results_data
 from penstock.cli.show_text import print_json
+from penstock.cli.stores import JsonOption
 from penstock.errors import ConfigurationError
 from penstock.stores.sqlite.store import Durability
 
@@ -34,34 +35,39 @@ _CHOICES: dict[Durabilities | None, tuple[Durability, ...]] = {
 }
 
 
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Measurements; --list shows them.")
+]
+ListOption = Annotated[bool, typer.Option("--list", help="Say what can be measured.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A fraction of the size: to see that it works.")]
+DurabilityOption = Annotated[
+    Durabilities | None, typer.Option("--durability", help="By default what each measurement is meant for.")
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option("--directory", help="Where stores lie while measured; by default the temporary folder."),
+]
+CheckOption = Annotated[bool, typer.Option("--check", help="End with exit code 1 when a target is missed.")]
+WindowsOption = Annotated[int, typer.Option("--windows", min=3, help="limits: windows per case.")]
+SecondsOption = Annotated[float, typer.Option("--window-seconds", min=0.5, help="limits: their length.")]
+CasesOption = Annotated[
+    str, typer.Option("--cases", help="limits: only cases with these words in their names.")
+]
+ParallelOption = Annotated[int, typer.Option("--parallel", min=1, help="limits: cases at a time.")]
+
+
 def bench(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Measurements; --list shows them.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A fraction of the size: to see that it works.")
-    ] = False,
-    durability: Annotated[
-        Durabilities | None,
-        typer.Option("--durability", help="By default what each measurement is meant for."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")] = False,
-    directory: Annotated[
-        Path | None,
-        typer.Option("--directory", help="Where stores lie while measured; by default the temporary folder."),
-    ] = None,
-    windows: Annotated[int, typer.Option("--windows", min=3, help="limits: windows per case.")] = 6,
-    window_seconds: Annotated[
-        float, typer.Option("--window-seconds", min=0.5, help="limits: their length.")
-    ] = 10.0,
-    cases: Annotated[
-        str, typer.Option("--cases", help="limits: only cases with these words in their names.")
-    ] = "",
-    parallel: Annotated[int, typer.Option("--parallel", min=1, help="limits: cases at a time.")] = 1,
-    check: Annotated[
-        bool, typer.Option("--check", help="End with exit code 1 when a target is missed.")
-    ] = False,
-    list_only: Annotated[bool, typer.Option("--list", help="Say what can be measured.")] = False,
+    names: NamesArgument = None,
+    list_only: ListOption = False,
+    quick: QuickOption = False,
+    durability: DurabilityOption = None,
+    directory: DirectoryOption = None,
+    windows: WindowsOption = 6,
+    window_seconds: SecondsOption = 10.0,
+    cases: CasesOption = "",
+    parallel: ParallelOption = 1,
+    json: JsonOption = False,
+    check: CheckOption = False,
 ) -> None:
     """Measure this machine: each figure beside its target and what SQLite alone does in the same minute.
 
@@ -81,18 +87,10 @@ def bench(
     options = BenchOptions(quick, _CHOICES[durability], directory, windows, window_seconds, cases, parallel)
     if not json:
         typer.echo(", ".join(f"{name} {value}" for name, value in machine().items()))
-    results: list[tuple[Measurement, list[Figure]]] = []
-    for measurement, figures in _measured(measurements, options, show=not json):
-        results.append((measurement, figures))
+    results = dict(_measured(measurements, options, show=not json))
     if json:
-        print_json(
-            {
-                "machine": machine(),
-                "quick": quick,
-                "measurements": {one.name: [data(figure) for figure in figures] for one, figures in results},
-            }
-        )
-    if check and any(figure.missed for _, figures in results for figure in figures):
+        print_json({"machine": machine(), "quick": quick, "measurements": results_data(results)})
+    if check and any(figure.missed for figures in results.values() for figure in figures):
         raise typer.Exit(MISSED)
 
 
@@ -101,9 +99,11 @@ def _measured(
 ) -> Iterator[tuple[Measurement, list[Figure]]]:
     for measurement in measurements:
         typer.echo(f"measuring {measurement.name} ...", err=True)
-        figures = [
-            replace(figure, target=None) if options.quick else figure for figure in measurement.run(options)
-        ]
+        figures = []
+        for figure in measurement.run(options):
+            figures.append(replace(figure, target=None) if options.quick else figure)
+            if measurement.long:
+                typer.echo(f"  {figure.name} {amount(figure.value)} {figure.unit}", err=True)
         if show:
             typer.echo("\n" + "\n".join(lines(measurement, figures)))
         yield measurement, figures

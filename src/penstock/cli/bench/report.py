@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock import __version__
@@ -34,6 +34,11 @@ def lines(measurement: Measurement, figures: Sequence[Figure]) -> list[str]:
         *(f"  {row}" for row in (title, *rows)),
         *notes,
     ]
+
+
+def results_data(results: Mapping[Measurement, Sequence[Figure]]) -> dict[str, Any]:
+    """Figures by the names of their measurements."""
+    return {one.name: [data(figure) for figure in figures] for one, figures in results.items()}
 
 
 def data(figure: Figure) -> dict[str, Any]:

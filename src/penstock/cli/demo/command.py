@@ -21,6 +21,8 @@ from penstock.simulator import SimulatorThread
 
 FOLDER = "penstock-demo"
 
+_LOG_WIDTH = 140
+
 DirectoryOption = Annotated[
     str | None,
     typer.Option(
@@ -36,9 +38,11 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="The same in a few se
 def demo(directory: DirectoryOption = None, quick: QuickOption = False) -> None:
     """Run the main job on the README texts of this machine's Python packages, with a simulated provider.
 
-    At its limits, within a budget, with one planned crash. Exit code 0 only when all it claims was found true.
+    At its limits, within a budget, with one planned crash. Exit code 0 only when all it claims is true.
     """
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _LOG_WIDTH
     plan = QUICK if quick else FULL
     folder = make_folder(directory)
     started = time.monotonic()

@@ -96,24 +96,23 @@ def _use(seen: Evidence) -> Claim:
 
 
 def _paid(seen: Evidence) -> Claim:
-    repeated = seen.stats["billed"] - seen.stats["paid"]["requests"]
-    calls = "call was" if seen.crash.intents == 1 else "calls were"
+    """A repeated call counts as paid twice when the provider had billed it before the crash cut it."""
+    intents, recorded = seen.crash.intents, len(seen.crash.recorded)
+    twice = seen.stats["billed"] - seen.stats["paid"]["requests"]
     text = (
-        f"{seen.crash.intents} {calls} in flight when the process was killed; {repeated} of them were repeated "
-        f"and paid twice. Of the {len(seen.crash.recorded):,} recorded replies "
-        f"{seen.repaid_recorded or 'none'} was"
+        f"{intents} calls were in flight at the crash and were repeated, {twice} of them billed before; "
+        f"of the {recorded:,} recorded replies {seen.repaid_recorded or 'none'} was paid again"
     )
-    return Claim("paid twice", text, seen.repaid_recorded == 0 and 0 <= repeated <= seen.crash.intents)
+    return Claim("paid twice", text, seen.repaid_recorded == 0 and 0 <= twice <= intents)
 
 
 def _cost(seen: Evidence) -> Claim:
     budget = to_pico(seen.plan.budget)
-    booked = seen.spent + seen.uncertain
     text = (
-        f"{money(booked)} of a budget of {money(budget)}; {money(seen.uncertain)} of it for the calls that the "
-        "crash cut, booked because a provider may bill them"
+        f"{money(seen.spent)} spent and {money(seen.uncertain)} booked for the calls that the crash cut, "
+        f"of a budget of {money(budget)}"
     )
-    return Claim("cost", text, 0 < booked <= budget)
+    return Claim("cost", text, 0 < seen.spent + seen.uncertain <= budget)
 
 
 def _ids(path: Path) -> list[str]:

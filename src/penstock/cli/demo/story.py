@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,16 +72,24 @@ def ending(console: Console, found: Evidence, judged: Sequence[Claim], folder: P
         f"\nFiles in {escape(_near(folder))}: {found.plan.input}, {found.plan.results}, {found.plan.store}"
     )
     console.print("[bold]Try next[/]")
-    where = shlex.quote(_near(folder))
-    for text, why in (
-        (f"cd {where} && penstock tasks", "what ran; `penstock show ID` tells all about one task"),
-        (f"cd {where} && penstock stats", "counts, money, limits"),
-        ("penstock simulator", "this provider on a port, for your own experiments"),
-        ("penstock run yours.jsonl -o out.jsonl --dry-run", "tokens, cost and time of a file of your own"),
-    ):
-        console.print(f"  {escape(text)}  [dim]{escape(why)}[/]")
+    console.print(_next_steps(_near(folder / found.plan.store)))
     if not all(claim.holds for claim in judged):
         console.print("[bold red]Not all that this demo claims was found true; see the marks above.[/]")
+
+
+def _next_steps(store: str) -> Table:
+    program = "penstock" if shutil.which("penstock") else shlex.quote(_near(Path(sys.argv[0]).absolute()))
+    where = shlex.quote(store)
+    steps = (
+        (f"tasks --store {where}", "what ran; `show ID` tells all about one of them"),
+        (f"stats --store {where}", "counts, money, limits"),
+        ("simulator", "this provider on a port, for experiments of your own"),
+        ("run yours.jsonl -o results.jsonl --dry-run", "tokens, cost and time of a file of your own"),
+    )
+    table = Table.grid(padding=(0, 2))
+    for words, why in steps:
+        table.add_row(escape(f"  {program} {words}"), f"[dim]{escape(why)}[/]")
+    return table
 
 
 def _mark(console: Console, holds: bool) -> str:
@@ -96,14 +106,14 @@ def _windows(found: Evidence) -> str:
 
 
 def _replies(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    picked = lines[:: max(1, len(lines) // _SAMPLES)][:_SAMPLES]
-    return [_content(line) for line in picked]
+    replies = [_content(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    telling = [reply for reply in replies if " explains: " not in reply] or replies
+    return telling[:: max(1, len(telling) // _SAMPLES)][:_SAMPLES]
 
 
 def _content(line: str) -> str:
     record = json.loads(line)
-    return str(record["response"]["body"]["choices"][0]["message"]["content"])
+    return " ".join(str(record["response"]["body"]["choices"][0]["message"]["content"]).split())
 
 
 def _near(folder: Path) -> str:

@@ -16,8 +16,8 @@ from penstock.stores.contract import FinishedLine
 
 @dataclass(slots=True)
 class Books:
-    """Sums over the lines that are in the files, and two marks of `--retry-failed`: failed lines up to `retried_no`
-    were given another try; `stale` says that the file of errors still has their lines."""
+    """Sums over the lines that are in the files, and two marks of `--retry-failed`: failed lines up to
+    `retried_no` were given another try; `stale` says that the file of errors still has their lines."""
 
     errors: Counter[str] = field(default_factory=Counter)
     input_tokens: int = 0

@@ -1,4 +1,5 @@
-"""Where a job meets its store: through the running manager, or as a client of another process that dispatches."""
+"""Where a job meets its store: through the running manager, or as a client of another process that
+dispatches."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class OwnDesk:
 
 
 class ClientDesk:
-    """Another process dispatches this store; it notices what is added. `manager` is not started: it only ranks."""
+    """Another process dispatches this store; it notices what is added. `manager` is not started: it only
+    ranks."""
 
     def __init__(self, manager: Manager, store: Store) -> None:
         self._store = store

@@ -46,7 +46,8 @@ class _Chunk:
 
 
 class Feeder:
-    """Reads `lines` to their end and adds them to batch `batch`. Parsing happens in a thread, one chunk ahead."""
+    """Reads `lines` to their end and adds them to batch `batch`. Parsing happens in a thread, one chunk
+    ahead."""
 
     def __init__(
         self, desk: Desk, batch: int, lines: Lines, rules: FeedRules, on_bad: Callable[[], None]
@@ -64,7 +65,7 @@ class Feeder:
     async def run(self) -> None:
         """Feed everything, or until `stop`."""
         coming = asyncio.ensure_future(asyncio.to_thread(self._next))
-        while not self._stopped:
+        while True:
             chunk = await coming
             if self._stopped:
                 return
@@ -72,10 +73,8 @@ class Feeder:
                 coming = asyncio.ensure_future(asyncio.to_thread(self._next))
             await self._add(chunk)
             if chunk.ended:
-                break
-        else:
-            coming.cancel()
-        self.done = not self._stopped
+                self.done = True
+                return
 
     def stop(self) -> None:
         """Add no further chunk."""
@@ -91,8 +90,7 @@ class Feeder:
         for position, line in enumerate(raw, before + 1):
             if line.text.isspace() or not line.text.strip(b"\xef\xbb\xbf"):
                 continue
-            task = self._task(line, position)
-            tasks.append(task)
+            tasks.append(self._task(line, position))
             kept[position] = line.text[:1000]
         fingerprint = self._lines.fingerprint().as_text()
         return _Chunk(tasks, kept, self._lines.offset, self._lines.number, fingerprint, not raw)

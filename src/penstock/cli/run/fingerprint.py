@@ -18,8 +18,8 @@ BLOCK = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`chained` bytes (whole blocks) gave `chain`, those behind them `rest`. `size` and `modified` (nanoseconds) are
-    the file's own word for not having changed."""
+    """`chained` bytes (whole blocks) gave `chain`, those behind them `rest`. `size` and `modified`
+    (nanoseconds) are the file's own word for not having changed."""
 
     chain: str = ""
     chained: int = 0

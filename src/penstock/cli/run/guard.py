@@ -1,9 +1,9 @@
 """Keeps a job from failing line after line for one cause that its user can mend.
 
-A wrong key, an unknown model, an empty account, an endpoint that is not there: every line would fail the same way. So
-such a failure does not end its line at once; it waits for a verdict. A success of another line says that the failure
-was the line's own. Twenty failures of one cause with no success between them say that it is not: the job stops, and
-the lines go back to the queue, unspent.
+A wrong key, an unknown model, an empty account, an endpoint that is not there: every line would fail the same
+way. So such a failure does not end its line at once; it waits for a verdict. A success of another line says
+that the failure was the line's own. Twenty failures of one cause with no success between them say that it is
+not: the job stops, and the lines go back to the queue, unspent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from penstock.runtime.context import TaskContext
 ENOUGH = 20
 UNREACHABLE = "unreachable"
 FATAL = frozenset({"auth", "not_found", "quota_exhausted", UNREACHABLE})
-UNREACHABLE_AT_FIRST_SECONDS = 4.0
+UNREACHABLE_AT_FIRST_SECONDS = 3.0
 UNREACHABLE_LATER_SECONDS = 120.0
 LONGEST_RETRY_SECONDS = 5.0
 
@@ -27,7 +27,8 @@ Handle = Callable[[TaskContext], Awaitable[Any]]
 
 
 class Guard:
-    """Judges failures that have a common cause. `on_trip` is called once, with the error that stops the job."""
+    """Judges failures that have a common cause. `on_trip` is called once, with the error that stops the
+    job."""
 
     def __init__(self, on_trip: Callable[[CallFailed], None], enough: int = ENOUGH) -> None:
         self._on_trip = on_trip
@@ -66,7 +67,8 @@ class Guard:
         self._announce()
 
     def settle(self, running: int) -> None:
-        """`running` tasks are open and nothing else moves: when all of them are suspects, nobody will clear them."""
+        """`running` tasks are open and nothing else moves: when all of them are suspects, nobody will clear
+        them."""
         waiting = sum(len(suspects) for suspects in self._suspects.values())
         if not waiting or waiting < running or self._last is None:
             return
@@ -117,7 +119,7 @@ class Guard:
             self._trip(error)
             raise Parked
         async with context.off_slot():
-            await self._wait(min(LONGEST_RETRY_SECONDS, 0.5 * 2**tries), lambda: False)
+            await self._wait(min(LONGEST_RETRY_SECONDS, 0.25 * 2**tries), lambda: False)
             if self.tripped is not None or self.closed:
                 raise Parked
         return True
@@ -141,18 +143,20 @@ class Guard:
 
 def advice(error: CallFailed, base_url: str, key_name: str) -> str:
     """What to mend, and what became of the lines."""
-    what = {
-        "auth": f"the provider refuses the key: {error}. Check {key_name} (or --api-key-env) and --base-url",
-        "not_found": f"{error}. Check the model's name (in the lines, or --model) and --base-url {base_url}",
-        "quota_exhausted": f"{error}. Check the account's credit and spend limits at the provider",
-        UNREACHABLE: f"cannot reach {base_url}: {error}. {_connection_advice(str(error))}",
-    }[error.reason]
-    return f"{what}. No line is lost: run the same command again, or with --keep-going to let such lines fail"
+    said = str(error).rstrip(". ")
+    if error.reason == "auth":
+        what = f"the provider refuses the key: {said}. Check {key_name} (or --api-key-env) and --base-url"
+    elif error.reason == "not_found":
+        what = f"{said}. Check --base-url {base_url} and the model's name; for another model begin anew
+        (--restart)" elif error.reason == "quota_exhausted": what = f"{said}. Check the account's credit and
+        spend limits at the provider" else: what = f"cannot reach {base_url}: {said}.
+        {_connection_advice(said.lower())}" return f"{what}. No line is lost: run the same command again, or
+        with --keep-going to let such lines fail"
 
 
-def _connection_advice(message: str) -> str:
-    if "certificate" in message.lower() or "ssl" in message.lower():
+def _connection_advice(said: str) -> str:
+    if "certificate" in said or "ssl" in said:
         return "Its certificate is not trusted; SSL_CERT_FILE names a file of authorities to trust"
-    if "name" in message.lower() and "resol" in message.lower() or "getaddrinfo" in message.lower():
+    if "getaddrinfo" in said or "resol" in said or "name or service" in said:
         return "Check the host name in --base-url and the network"
     return "Check --base-url, and that a server listens there"

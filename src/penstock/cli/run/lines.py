@@ -55,8 +55,8 @@ class BadLine:
 
 @dataclass(frozen=True, slots=True)
 class LineRules:
-    """What fills the gaps of a line: `model` where the body names none, `endpoint` (an API path) where a raw body
-    does not tell; `anthropic` sends raw messages to /v1/messages."""
+    """What fills the gaps of a line: `model` where the body names none, `endpoint` (an API path) where a raw
+    body does not tell; `anthropic` sends raw messages to /v1/messages."""
 
     model: str | None = None
     endpoint: str | None = None
@@ -138,7 +138,8 @@ def _batch_form(value: dict[str, Any], rules: LineRules) -> Request:
     for name in value:
         if name not in BATCH_FIELDS:
             raise _Wrong(
-                "unknown_field", f"unknown field {name!r}; a line has custom_id, method, url, body and metadata"
+                "unknown_field",
+                f"unknown field {name!r}; a line has custom_id, method, url, body and metadata",
             )
     custom_id = value.get("custom_id")
     if custom_id is not None and not _is_id(custom_id):
@@ -208,7 +209,8 @@ def _guess(body: dict[str, Any], rules: LineRules) -> str:
     if "prompt" in body:
         return "/v1/completions"
     raise _Wrong(
-        "missing_field", "the line has neither messages, input nor prompt; is it a request? (--endpoint names its path)"
+        "missing_field",
+        "the line has neither messages, input nor prompt; is it a request? (--endpoint names its path)",
     )
 
 

@@ -41,7 +41,8 @@ class Opened:
 
 
 def open_job(store: Store, options: RunOptions, say: Say, retry: Retry) -> Opened:
-    """The batch of this output; `retry` puts its failed lines in the queue again when that was asked for. Raises `ConfigurationError` for an input that changed, or files that are not ours."""
+    """The batch of this output; `retry` puts its failed lines in the queue again when that was asked for.
+    Raises `ConfigurationError` for an input that changed, or files that are not ours."""
     found = store.read(lambda reader: reader.batch_named(str(options.output_path)))
     continued = found is not None and not options.restart
     if found is None and not options.restart:
@@ -49,7 +50,8 @@ def open_job(store: Store, options: RunOptions, say: Say, retry: Retry) -> Opene
     batch = found if found is not None and continued else _new_batch(options)
     if continued and batch.errors_path != str(options.errors_path):
         raise ConfigurationError(
-            f"this job writes its errors to {batch.errors_path}; give --errors with that file, or begin anew with "
+            f"this job writes its errors to {batch.errors_path}; give --errors with that file, or begin "
+            "anew with "
             "--restart"
         )
     outputs = Outputs(Path(batch.output_path), Path(batch.errors_path), options.durability == "full")
@@ -96,7 +98,8 @@ def _refuse_strangers(options: RunOptions) -> None:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size:
                 raise ConfigurationError(
-                    f"{path} exists and was not written by a job of {options.store_name}; name another output (or the "
+                    f"{path} exists and was not written by a job of {options.store_name}; name another "
+                    "output (or the "
                     "--store of that job), or overwrite it with --restart"
                 )
 
@@ -141,7 +144,8 @@ def _refuse_changes(path: Path, name: str, batch: Batch, seen: Fingerprint) -> N
     how = changed(path, batch.read_bytes, seen)
     if how is not None:
         raise ConfigurationError(
-            f"{name} changed since {batch.read_lines:,} lines of it were read: {how}. Put it back (lines may be "
+            f"{name} changed since {batch.read_lines:,} lines of it were read: {how}. Put it back (lines "
+            "may be "
             "appended), name another output, or begin anew with --restart"
         )
 

@@ -24,8 +24,8 @@ DEFAULT_TIMEOUT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """One job. Times in seconds, money in US dollars, `price` as MODEL=IN,OUT per million tokens; `store` None is
-    `<output>.penstock.db`. Every other field is named as its option."""
+    """One job. Times in seconds, money in US dollars, `price` as MODEL=IN,OUT per million tokens; `store`
+    None is `<output>.penstock.db`. Every other field is named as its option."""
 
     input: str
     output: str
@@ -144,10 +144,11 @@ def _endpoint(url: str, key: str | None, names: Sequence[str], options: RunOptio
     endpoint = Endpoint(base, key or None, timeout=options.timeout or DEFAULT_TIMEOUT, query=query)
     if not key and not profile_for(base).local:
         raise ConfigurationError(
-            f"no key for {urlsplit(base).hostname}: set the environment variable {' or '.join(names)}, or name another "
+            f"no key for {urlsplit(base).hostname}: set the environment variable {' or '.join(names)}, "
+            "or name another "
             "one with --api-key-env (an endpoint of your own is named with --base-url or OPENAI_BASE_URL)"
         )
-    if key and not key.isascii() or key and key != key.strip():
+    if key and (not key.isascii() or key != key.strip()):
         raise ConfigurationError(
             f"the key in {' or '.join(names)} holds spaces or characters that no key has; set it again"
         )
@@ -158,7 +159,8 @@ def check_profile(options: RunOptions) -> None:
     """Raise `ConfigurationError` for a provider profile that nobody knows."""
     if options.profile is not None and profile_named(options.profile) is None:
         raise ConfigurationError(
-            f"--profile {options.profile!r} is unknown; known are openai, azure, anthropic, groq, gemini, local, ..."
+            f"--profile {options.profile!r} is unknown; known are openai, azure, anthropic, groq, "
+            "gemini, local, ..."
         )
 
 

@@ -1,4 +1,5 @@
-"""The two output files: appended to, cut to what the store says of them, rebuilt from it when they are damaged."""
+"""The two output files: appended to, cut to what the store says of them, rebuilt from it when they are
+damaged."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +15,7 @@ from penstock.cli.run.books import Books
 from penstock.cli.run.records import error_code, record, succeeded
 from penstock.errors import ConfigurationError
 from penstock.model.batch import Batch
-from penstock.stores.contract import FinishedLine, Store
+from penstock.stores.contract import FinishedLine, Reader, Store
 
 REBUILD_PAGE = 200
 
@@ -41,13 +43,15 @@ class Outputs:
         self.errors = _open(errors)
 
     def cut(self, batch: Batch) -> None:
-        """Cut what is behind the recorded lengths: lines that were being written when an earlier run was killed."""
+        """Cut what is behind the recorded lengths: lines that were being written when an earlier run was
+        killed."""
         for file, length in ((self.results, batch.results_bytes), (self.errors, batch.errors_bytes)):
             file.truncate(length)
             file.seek(length)
 
     def append(self, lines: list[FinishedLine]) -> tuple[int, int]:
-        """Write a record for each line; the bytes added to results and errors, safe on disk when that was asked for."""
+        """Write a record for each line; the bytes added to results and errors, safe on disk when that was
+        asked for."""
         added = (
             _write(self.results, [record(line) for line in lines if succeeded(line)]),
             _write(self.errors, [record(line) for line in lines if not succeeded(line)]),
@@ -115,7 +119,8 @@ def _rebuild(
     if count < expected:
         beside.unlink()
         raise ConfigurationError(
-            f"{path} is not what this job wrote, and {expected - count:,} of its {expected:,} lines are no longer in "
+            f"{path} is not what this job wrote, and {expected - count:,} of its {expected:,} lines are "
+            "no longer in "
             "the store (--keep none, or pruned); put the file back, or begin anew with --restart"
         )
     beside.replace(path)
@@ -125,12 +130,15 @@ def _rebuild(
 def _written(store: Store, batch: Batch) -> Iterator[FinishedLine]:
     after = 0
     while after < batch.written_no:
-        place = after
-        page = store.read(lambda reader: reader.finished_lines(batch.id, place, REBUILD_PAGE))
+        page = store.read(partial(_page, batch.id, after))
         if not page:
             return
         yield from (line for line in page if line.no <= batch.written_no)
         after = page[-1].no
+
+
+def _page(batch: int, after: int, reader: Reader) -> list[FinishedLine]:
+    return reader.finished_lines(batch, after, REBUILD_PAGE)
 
 
 def _shorter(path: Path, recorded: int) -> str | None:

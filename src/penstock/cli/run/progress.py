@@ -26,7 +26,9 @@ REASONS = {
     "concurrency": "concurrency",
     "slots": "free slots",
     "retry": "their retry",
-    "cooldown": "the provider's cooldown",
+    "cooldown": "the end of a cooldown",
+    "period": "the next day or hour of the budget",
+    "probing": "a first reply",
     "paused": "a resume",
 }
 

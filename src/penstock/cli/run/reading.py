@@ -58,13 +58,15 @@ class FileSource:
 
 
 class Spool:
-    """Copies a stream (standard input) into a private file while others read that, so that a later run can check
-    and use it again."""
+    """Copies a stream (standard input) into a private file while others read that, so that a later run can
+    check and use it again."""
 
     def __init__(self, path: Path, stream: IO[bytes] | None = None) -> None:
         self.path = path
         self._stream = stream if stream is not None else sys.stdin.buffer
-        self._writer = os.fdopen(os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb", buffering=0)
+        self._writer = os.fdopen(
+            os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb", buffering=0
+        )
         self._reader = path.open("rb")
         self._grown = threading.Condition()
         self._written = 0
@@ -122,9 +124,29 @@ class Spool:
             self.release()
 
 
+class StreamSource:
+    """Standard input, read once and not kept."""
+
+    def read(self, size: int, wait: bool) -> bytes | None:
+        return os.read(sys.stdin.fileno(), size)
+
+    def seen(self, chain: Chain) -> Fingerprint:
+        return chain.fingerprint()
+
+    def size(self) -> int | None:
+        return None
+
+    def release(self) -> None:
+        """Nobody else waits."""
+
+    def close(self) -> None:
+        """Standard input is not ours to close."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """A line without its end. `size` are its bytes; `text` only its beginning when that is above the limit."""
+    """A line without its end. `size` are its bytes; `text` only its beginning when that is above the
+    limit."""
 
     text: bytes
     size: int
@@ -212,7 +234,9 @@ class Lines:
         self._unhashed.clear()
 
 
-def lines_from(source: FileSource | Spool, longest: int, seen: Fingerprint, offset: int, number: int) -> Lines:
+def lines_from(
+    source: FileSource | Spool, longest: int, seen: Fingerprint, offset: int, number: int
+) -> Lines:
     """Lines behind `offset` of a source that stands at `seen.chained`."""
     chain = Chain(seen.chain, seen.chained)
     while (missing := offset - seen.chained) > 0:

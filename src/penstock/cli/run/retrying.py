@@ -19,8 +19,8 @@ PAGE = 200
 def retry_failed(store: Store, manager: Manager, batch: Batch, priority: int | str, tenant: str) -> int:
     """Put every failed line of the batch in the queue again, with its journal; how many.
 
-    Page by page: each transaction moves the mark that says which failed lines were given another try. The file of
-    errors is stale then, and is written anew by `mend`.
+    Page by page: each transaction moves the mark that says which failed lines were given another try. The
+    file of errors is stale then, and is written anew by `mend`.
     """
     books, count = Books.of(batch), 0
     while True:
@@ -44,12 +44,11 @@ def _add(store: Transaction, id: int, books: Books, tasks: list[NewTask]) -> Non
     store.update_batch(kept.on(row))
 
 
-def _again(
-    manager: Manager, batch: Batch, line: FinishedLine, priority: int | str, tenant: str
-) -> NewTask:
+def _again(manager: Manager, batch: Batch, line: FinishedLine, priority: int | str, tenant: str) -> NewTask:
     if line.payload is None:
         raise ConfigurationError(
-            f"line {line.position} cannot be tried again: its request is no longer in the store (--keep none); put the "
+            f"line {line.position} cannot be tried again: its request is no longer in the store (--keep "
+            "none); put the "
             "failed lines into a new file"
         )
     task = manager.prepare(

@@ -26,8 +26,9 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`total` lines are expected (an estimate while the input is being read, `None` when nobody knows). `waiting` are
-    lines by what they wait for. Rates are per minute, over the last minute; `left_seconds` until the end."""
+    """`total` lines are expected (an estimate while the input is being read, `None` when nobody knows).
+    `waiting` are lines by what they wait for. Rates are per minute, over the last minute; `left_seconds`
+    until the end."""
 
     done: int
     failed: int

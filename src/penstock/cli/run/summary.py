@@ -16,8 +16,8 @@ _NOT_RETRIED = UNREADABLE | {"budget_exhausted"}
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a job came to. `lines` were read and are no blank; `errors` by code; calls, refusals, replays and
-    `limit_use` (percent of each limit over the run) are of this run, money and tokens of the whole job. `stopped` is
-    `interrupted`, what stopped the job in words, or `None`."""
+    `limit_use` (percent of each limit over the run) are of this run, money and tokens of the whole job.
+    `stopped` is `interrupted`, what stopped the job in words, or `None`."""
 
     code: ExitCode
     lines: int
@@ -82,15 +82,21 @@ def next_steps(end: Outcome) -> list[str]:
     elif end.stopped is not None:
         steps.append(f"Stopped: {end.stopped}.")
     elif end.sample:
-        steps.append("This was a sample; the same command without --sample does the rest and repeats nothing.")
+        steps.append(
+            "This was a sample; the same command without --sample does the rest and repeats nothing."
+        )
     if end.errors.get("budget_exhausted"):
-        steps.append("The budget is exhausted: raise --budget and add --retry-failed for the lines it refused.")
+        steps.append(
+            "The budget is exhausted: raise --budget and add --retry-failed for the lines it refused."
+        )
     mendable = sum(count for code, count in end.errors.items() if code not in _NOT_RETRIED)
     if mendable and not end.stopped:
         steps.append(f"Try the {mendable:,} failed lines again: the same command with --retry-failed.")
     unreadable = end.failed - mendable - end.errors.get("budget_exhausted", 0)
     if unreadable > 0:
-        steps.append(f"{unreadable:,} lines are no requests; {end.errors_path} says why, with their line numbers.")
+        steps.append(
+            f"{unreadable:,} lines are no requests; {end.errors_path} says why, with their line numbers."
+        )
     return steps
 
 
@@ -113,7 +119,9 @@ def _lines(end: Outcome) -> str:
 def _errors(end: Outcome) -> str:
     if not end.failed:
         return ""
-    kinds = ", ".join(f"{count:,} {code}" for code, count in sorted(end.errors.items(), key=lambda one: -one[1]))
+    kinds = ", ".join(
+        f"{count:,} {code}" for code, count in sorted(end.errors.items(), key=lambda one: -one[1])
+    )
     return f"{end.failed:,} in {end.errors_path} ({kinds})"
 
 

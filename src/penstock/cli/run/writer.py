@@ -34,6 +34,7 @@ class Writer:
         self._leaving = False
         self.batch = batch
         self.books = Books.of(batch)
+        self.tokens_before = self.books.input_tokens + self.books.output_tokens
         self.counts: dict[TaskStatus, int] = {}
 
     def wake(self) -> None:

@@ -1,0 +1,121 @@
+"""Writes the pages of docs/reference that follow from the code: states.md and cli.md.
+
+Run it with the project's Python after a change; a test says when that was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock.model.states import CLAIMABLE, MOVES, TaskStatus
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+
+MEANINGS = {
+    TaskStatus.QUEUED: "waits in the line; a delayed task until it is due",
+    TaskStatus.RUNNING: "claimed by a node; its handler runs, or one of its steps waits at the gate",
+    TaskStatus.PAUSED: "kept from starting by `pause`",
+    TaskStatus.RETRYING: "waits for its next attempt",
+    TaskStatus.BLOCKED: "waits for other tasks",
+    TaskStatus.SUSPENDED: "waits for a time, an event or a person, and holds nothing",
+    TaskStatus.COMPLETED: "has a result",
+    TaskStatus.FAILED: "has an error",
+    TaskStatus.CANCELLED: "was cancelled",
+}
+
+
+def states_page() -> str:
+    """The states of a task and every legal move between them, as a page with a diagram."""
+    lines = [
+        "# States of a task",
+        "",
+        "Written by `docs/make_reference.py` from `penstock.model.states`.",
+        "",
+    ]
+    lines += ["| status | the task |", "|---|---|"]
+    for status in TaskStatus:
+        ends = " (final)" if status.final else ""
+        lines.append(f"| `{status}` | {MEANINGS[status]}{ends} |")
+    claimable = " or ".join(f"`{status}`" for status in TaskStatus if status in CLAIMABLE)
+    lines += ["", f"A claim takes tasks that are {claimable}. A final status never changes.", ""]
+    lines += ["```mermaid", "stateDiagram-v2", "    [*] --> queued"]
+    for old in TaskStatus:
+        lines += [f"    {old} --> {new}" for new in TaskStatus if new in MOVES[old]]
+    lines += [f"    {status} --> [*]" for status in TaskStatus if status.final]
+    return "\n".join([*lines, "```", ""])
+
+
+def cli_page() -> str:
+    """Every command with its options, from the command line itself."""
+    from penstock.cli import COMMANDS, SUMMARIES
+    from penstock.cli.commands import command_line
+    from penstock.cli.exit_codes import EXPLANATION
+
+    root = command_line(COMMANDS, SUMMARIES)
+    context = root.context_class(root, info_name="penstock")
+    lines = ["# Command line", "", "Written by `docs/make_reference.py` from the commands.", ""]
+    lines += ["| command | does |", "|---|---|"]
+    lines += [f"| [`{name}`](#penstock-{name}) | {_cell(SUMMARIES.get(name, ''))} |" for name in COMMANDS]
+    lines += ["", EXPLANATION, ""]
+    for name in COMMANDS:
+        _, command, _ = root.resolve_command(context, [name])
+        lines += _command(f"penstock {name}", command)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(title: str, command: Any) -> Iterator[str]:
+    members = getattr(command, "commands", None)
+    yield f"## {title}"
+    yield ""
+    yield (command.help or "").split("\f")[0].strip()
+    yield ""
+    if members:
+        for name, member in members.items():
+            yield from _section(f"{title} {name}", member)
+    else:
+        yield from _usage(title, command)
+
+
+def _section(title: str, command: Any) -> Iterator[str]:
+    yield f"### {title}"
+    yield ""
+    yield (command.help or "").strip()
+    yield ""
+    yield from _usage(title, command)
+
+
+def _usage(title: str, command: Any) -> Iterator[str]:
+    context = command.context_class(command, info_name=title)
+    with context:
+        yield "```text"
+        yield " ".join([title, *command.collect_usage_pieces(context)])
+        yield "```"
+        yield ""
+        rows = [_row(parameter, context) for parameter in command.params]
+    rows = [row for row in rows if row]
+    if rows:
+        yield "| option | is |"
+        yield "|---|---|"
+        yield from rows
+        yield ""
+
+
+def _row(parameter: Any, context: Any) -> str:
+    if parameter.param_type_name != "option" or parameter.hidden:
+        return ""
+    names, explanation = parameter.get_help_record(context)
+    return f"| `{_cell(names)}` | {_cell(explanation)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|") if text.strip() else ""
+
+
+PAGES = {"states.md": states_page, "cli.md": cli_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
+        print(f"wrote docs/reference/{name}")

@@ -1,0 +1,47 @@
+"""Standing: everything about a task that a scheduling strategy may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A workflow as its tasks share it: `size` and `attained` in the scarce unit, over all its tasks."""
+
+    id: str
+    entered_at: float
+    size: float = 0.0
+    attained: float = 0.0
+
+    @property
+    def remaining(self) -> float:
+        """Never below 0: a program longer than its estimate is nearly done, as far as anybody knows."""
+        return max(0.0, self.size - self.attained)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a task stands. Instants are seconds since the epoch.
+
+    `size` and `attained` are service, whole and received, in the scarce unit (tokens when tokens per minute bind,
+    seconds when slots bind); `seconds_left` is the estimated time it still needs, for deadlines. `turn_at` is when it
+    last went to the back of a line and `slice_used` its service since then, in seconds.
+    """
+
+    entered_at: float
+    priority: int = 20
+    deadline: float | None = None
+    tenant: str = ""
+    size: float = 0.0
+    attained: float = 0.0
+    seconds_left: float = 0.0
+    turn_at: float = 0.0
+    slice_used: float = 0.0
+    level: int = 0
+    started: bool = False
+    program: Program | None = None
+
+    @property
+    def remaining(self) -> float:
+        return max(0.0, self.size - self.attained)
