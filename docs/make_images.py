@@ -1,6 +1,6 @@
 """Draws docs/images/demo.svg from a real run of `penstock demo` in a terminal of its own.
 
-Run it with the project's Python, on Linux or macOS: `python docs/make_images.py`. It takes as long as the demo.
+Run it with the project's Python on Linux or macOS; it takes as long as the demo.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def record(words: list[str], folder: Path) -> bytes:
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", COLUMNS=str(COLUMNS), LINES=str(ROWS))
         os.execv(sys.executable, [sys.executable, "-c", START, *words])
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))

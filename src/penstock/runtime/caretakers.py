@@ -94,12 +94,13 @@ class Watcher(Looper):
         store: Store,
         committer: Committer,
         on_change: Callable[[Sequence[Control], Sequence[str]], None],
+        last_control: int,
     ) -> None:
         super().__init__()
         self._store = store
         self._committer = committer
         self._on_change = on_change
-        self._last_control = 0
+        self._last_control = last_control
 
     async def tick(self) -> float | None:
         if self._store.changed_by_others():

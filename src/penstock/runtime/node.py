@@ -40,7 +40,7 @@ from penstock.runtime.services import Services
 from penstock.runtime.settings import Settings
 from penstock.runtime.slots import Slots
 from penstock.runtime.weigher import Weigher
-from penstock.stores.contract import Control, Store, Transaction
+from penstock.stores.contract import Control, Store, TaskFilter, Transaction
 
 log = logging.getLogger("penstock.node")
 
@@ -70,6 +70,8 @@ class Node:
         self._idle = asyncio.Event()
         self._learning: set[asyncio.Future[None]] = set()
         self.id = 0
+        self._last_control = 0
+        self._pauses: list[str] = []
         self.finished = 0
 
     async def start(self) -> None:
@@ -99,12 +101,13 @@ class Node:
         self._loopers = [
             self.timer,
             Rescuer(self.committer, self.dispatcher, self.clock, self.id, self.dispatcher.stop),
-            Watcher(self.store, self.committer, self._changed_by_others),
+            Watcher(self.store, self.committer, self._changed_by_others, self._last_control),
             Reporter(self.admitter, self.committer, self.clock, self.id),
             Pruner(self.store, self.committer, self.clock, settings.keep.rule),
         ]
         for looper in self._loopers:
             await looper.start()
+        self.apply_pauses(self._pauses)
         self.dispatcher.notice_all()
 
     async def drain(self, now: bool = False) -> None:
@@ -193,6 +196,12 @@ class Node:
         rescued = store.rescue(wall, wall, POISON_AFTER, gone)
         if rescued.count:
             log.info("took back %d tasks that an earlier process left", rescued.count)
+        asked = store.controls(0)
+        self._last_control = asked[-1].no if asked else 0
+        if doomed := tuple(one.task for one in asked if one.kind == "cancel" and one.task is not None):
+            store.cancel(TaskFilter(seqs=doomed), wall)  # asked while nobody dispatched
+        self._pauses = store.pauses()
+        store.set_setting("strategy", self.policy.name)  # for clients that add tasks
         settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
         self.weigher.restore(settled[-1000:])
 

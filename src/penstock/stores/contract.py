@@ -40,6 +40,7 @@ class TaskFilter:
     types: tuple[str, ...] = ()
     tenant: str | None = None
     batch: int | None = None
+    seqs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

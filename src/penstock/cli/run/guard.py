@@ -147,11 +147,12 @@ def advice(error: CallFailed, base_url: str, key_name: str) -> str:
     if error.reason == "auth":
         what = f"the provider refuses the key: {said}. Check {key_name} (or --api-key-env) and --base-url"
     elif error.reason == "not_found":
-        what = f"{said}. Check --base-url {base_url} and the model's name; for another model begin anew
-        (--restart)" elif error.reason == "quota_exhausted": what = f"{said}. Check the account's credit and
-        spend limits at the provider" else: what = f"cannot reach {base_url}: {said}.
-        {_connection_advice(said.lower())}" return f"{what}. No line is lost: run the same command again, or
-        with --keep-going to let such lines fail"
+        what = f"{said}. Check the model's name and --base-url {base_url}; another model needs --restart"
+    elif error.reason == "quota_exhausted":
+        what = f"{said}. Check the account's credit and spend limits at the provider"
+    else:
+        what = f"cannot reach {base_url}: {said}. {_connection_advice(said.lower())}"
+    return f"{what}. No line is lost: run the same command again, or with --keep-going to let such lines fail"
 
 
 def _connection_advice(said: str) -> str:

@@ -28,6 +28,9 @@ class Choosing(Session):
         if where.ids:
             names.append("where_seqs")
             params.append(as_list(seq for id in where.ids if (seq := self.seq_of(id)) is not None))
+        if where.seqs:
+            names.append("where_seqs")
+            params.append(as_list(where.seqs))
         if where.types:
             names.append("where_types")
             params.append(as_list(where.types))
