@@ -65,11 +65,11 @@ class Submission:
 class Manager:
     """Durable tasks on one store: add, run, wait, control.
 
-        manager = Manager(Settings(store="work.db", max_concurrent=20))
-        manager.register("greet", greet)
-        async with manager:
-            id = await manager.submit("greet", {"name": "Ada"})
-            print(await manager.wait(id))
+    manager = Manager(Settings(store="work.db", max_concurrent=20))
+    manager.register("greet", greet)
+    async with manager:
+        id = await manager.submit("greet", {"name": "Ada"})
+        print(await manager.wait(id))
     """
 
     def __init__(
@@ -113,12 +113,9 @@ class Manager:
             raise
         self._store, self._node, self._started_at = store, node, self.clock.wall()
 
-    async def drain(self, now: bool = False) -> None:
-        """The first half of `stop`: nothing runs any more, and the store can still be read and written."""
-        await self.node.drain(now)
-
     async def stop(self, now: bool = False) -> None:
-        """Start nothing more, let calls in flight finish, and close. With `now`, cancel them; both resume later."""
+        """Start nothing more, let calls in flight finish, and close. With `now`, cancel them; both resume
+        later."""
         node, store = self._node, self._store
         if node is None or store is None:
             return
@@ -136,15 +133,16 @@ class Manager:
     # Handlers
 
     def register(self, type: str, function: HandlerFunction, **details: Any) -> Handler:
-        """Say which function runs tasks of this type: `async def f(context)`, or a plain function, which runs in a
-        thread. `details` are fields of `Handler`: `options`, `check`, `model`, `pools`."""
+        """Say which function runs tasks of this type: `async def f(context)`, or a plain function, which runs
+        in a thread. `details` are fields of `Handler`: `options`, `check`, `model`, `pools`."""
         handler = self.handlers.register(type, function, **details)
         if self._node is not None:
             self._node.dispatcher.notice_all()
         return handler
 
     def transport(self, library: str = "httpx2") -> Any:
-        """An async HTTP transport behind gate and journal, for `httpx2.AsyncClient(transport=...)` or `httpx`'s."""
+        """An async HTTP transport behind gate and journal, for `httpx2.AsyncClient(transport=...)` or
+        `httpx`'s."""
         made = make_async_transport(self.node.services.exchange, library)
         self._transports.append(made)
         return made
@@ -249,7 +247,8 @@ class Manager:
     # Control
 
     async def cancel(self, *ids: str) -> dict[str, bool]:
-        """Cancel tasks: those that wait at once, those that run at their next wait. False: too late or unknown."""
+        """Cancel tasks: those that wait at once, those that run at their next wait. False: too late or
+        unknown."""
         return await self.cancel_where(TaskFilter(ids=ids))
 
     async def cancel_where(self, where: TaskFilter) -> dict[str, bool]:
@@ -288,7 +287,8 @@ class Manager:
         return count
 
     async def retry(self, id: str, fresh: bool = False) -> str:
-        """Try a failed or cancelled task again, as a new task that has its journal (not with `fresh`); its id."""
+        """Try a failed or cancelled task again, as a new task that has its journal (not with `fresh`); its
+        id."""
 
         def work(store: Any) -> list[AddOutcome]:
             task = again(store.task(id), id, self.clock.wall(), fresh)
@@ -305,7 +305,9 @@ class Manager:
     def node(self) -> Node:
         """The running node; raises when the manager was not started."""
         if self._node is None:
-            raise ConfigurationError("the manager is not running; use `async with manager:` or `await manager.start()`")
+            raise ConfigurationError(
+                "the manager is not running; use `async with manager:` or `await manager.start()`"
+            )
         return self._node
 
     @property
@@ -364,7 +366,9 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
     if old is None:
         raise TaskNotFound(f"there is no task {id}", id)
     if old.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-        raise InvalidTask(f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again")
+        raise InvalidTask(
+            f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again"
+        )
     options = replace(read_options(None), **(old.options or {}))
     return NewTask(
         id=new_id(),

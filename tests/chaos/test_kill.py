@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from rig import Job, body, check_files, records, snapshot, wait_until
+from rig import Job, body, check_files, read_store, snapshot, wait_until
 
 from penstock.simulator import Latency, Output, SimulatorConfig
 
@@ -82,8 +82,8 @@ def kills(tmp_path, serve, prompts: int, kills: int, concurrency: int, seconds: 
     )
 
 
-def test_a_job_killed_four_times_loses_and_repays_nothing(tmp_path, serve, record_property):
-    record_property("figures", kills(tmp_path, serve, prompts=200, kills=4, concurrency=16, seconds=0.1))
+def test_a_job_killed_four_times_loses_and_repays_nothing(tmp_path, serve):
+    kills(tmp_path, serve, prompts=200, kills=4, concurrency=16, seconds=0.1)
 
 
 @pytest.mark.slow
@@ -96,9 +96,7 @@ def test_a_job_of_2000_prompts_killed_twenty_times(tmp_path, serve, capsys):
 
 def torn_tails(tmp_path, serve, prompts: int, kills: int) -> int:
     """Kill while many short replies are being written; how often the files were longer than the store says."""
-    from rig import read_store
-
-    provider = serve(SimulatorConfig(output=Output(4)))
+    provider = serve(SimulatorConfig(output=Output(4), latency=Latency(0.02)))
     job = Job(tmp_path, provider.base_url, ["--concurrency", "64", "--quiet", "--durability", "normal"])
     job.write(body(number, 8) for number in range(prompts))
     torn = 0
@@ -108,7 +106,8 @@ def torn_tails(tmp_path, serve, prompts: int, kills: int) -> int:
 
         def grown(before=before):
             assert job.running, job.end()
-            return job.results.exists() and job.results.stat().st_size > before
+            # So much that nobody dies three times: who was there at three crashes is taken for their cause.
+            return job.results.exists() and job.results.stat().st_size > before + 120_000
 
         wait_until(grown, every=0.0005)
         job.kill()
@@ -123,7 +122,6 @@ def torn_tails(tmp_path, serve, prompts: int, kills: int) -> int:
     assert code == 0, said
     good, bad = check_files(job)
     assert (len(good), bad) == (prompts, [])
-    assert len(list(records(job.results))) == prompts
     return torn
 
 

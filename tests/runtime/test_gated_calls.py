@@ -12,26 +12,25 @@ from penstock.errors import TaskCancelled, TaskFailed
 from penstock.llm.endpoint import Endpoint
 from penstock.runtime.client import ModelClient
 from penstock.simulator import Latency, Simulator, SimulatorConfig
-from penstock.simulator import Limits as Allowed
 from penstock.simulator.faults import Fault
 
 ONCE = TaskOptions(max_retries=0)
 PRICES = {"sim": {"input": 0, "output": 1000}}  # a thousandth of a dollar for each token of output
 
 
-async def test_a_429_is_waited_out_and_the_sdk_sees_only_success(make_world):
-    allowed = Allowed(requests_per_window=3, window_seconds=0.6, kind="fixed")
-    async with make_world(limits=allowed) as world:
+async def test_a_429_is_waited_out_and_the_sdk_sees_only_success(world):
+    async def work(context):
+        client = world.openai.with_options(max_retries=0)
+        for number in range(3):
+            await client.embeddings.create(model="sim", input=str(number))
 
-        async def work(context):
-            client = world.openai.with_options(max_retries=0)
-            for number in range(5):
-                await client.embeddings.create(model="sim", input=str(number))
-
-        await world.run(work, options=ONCE)
-        assert world.simulator.stats()["refused"] >= 1
-        assert world.simulator.stats()["answered"] == 5
-        assert world.idle_again()
+    world.fail_next(Fault.BURST_429, None, Fault.OVERLOADED, None)
+    await world.run(work, options=ONCE)
+    assert world.simulator.stats()["answered"] == 3
+    assert world.calls == 5
+    assert await world.reservations() == ["settled"] * 5
+    assert len(await world.steps()) == 3
+    assert world.idle_again()
 
 
 async def test_a_spent_quota_is_not_tried_again(world):
@@ -61,11 +60,11 @@ async def test_an_exhausted_budget_is_a_status_error_that_no_sdk_tries_again(wor
     seen = []
 
     async def work(context):
-        messages = [{"role": "user", "content": "hello"}]
+        messages = [{"role": "user", "content": "[[out=100]]"}]
         for _ in range(3):
             try:
                 if sdk == "openai":
-                    await world.chat("hello", max_tokens=100)
+                    await world.chat("[[out=100]]", max_tokens=100)
                 else:
                     await world.anthropic.messages.create(model="sim", max_tokens=100, messages=messages)
             except (openai.APIStatusError, anthropic.APIStatusError) as error:

@@ -14,8 +14,9 @@ DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Any OpenAI-compatible address. `base_url` is what SDKs take (it ends in /v1, as a rule); `models` are those
-    it serves (empty: all), `query` goes with every call (Azure's api-version), `timeout` is seconds without a byte."""
+    """Any OpenAI-compatible address. `base_url` is what SDKs take (it ends in /v1, as a rule); `models` are
+    those it serves (empty: all), `query` goes with every call (Azure's api-version), `timeout` is seconds
+    without a byte."""
 
     base_url: str = DEFAULT_BASE_URL
     api_key: str | None = field(default=None, repr=False)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Batch:
     """Where a batch stands; every number is durable in the transaction that moved it.
 
-    `read_bytes` and `read_lines` of the input are already tasks. Finished tasks up to `written_no` are in the files,
-    whose lengths are then `results_bytes` and `errors_bytes`: whatever is behind is a torn tail to be cut.
+    `read_bytes` and `read_lines` of the input are already tasks. Finished tasks up to `written_no` are in the
+    files, whose lengths are then `results_bytes` and `errors_bytes`: whatever is behind is a torn tail to be
+    cut.
     """
 
     id: int

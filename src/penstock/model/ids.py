@@ -13,7 +13,8 @@ class IdMaker:
         self._last = 0
 
     def __call__(self) -> str:
-        """The next id. The 12 bits after the milliseconds and the 62 random ones rise within a millisecond."""
+        """The next id. The 12 bits after the milliseconds and the 62 random ones rise within a
+        millisecond."""
         milliseconds = time.time_ns() // 1_000_000
         random_bits = int.from_bytes(os.urandom(10), "big")
         high, low = (random_bits >> 62) & 0xFFF, random_bits & ((1 << 62) - 1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Tasks of one lane wait in one line. `model` is "" when the type's first step is no model call known at the
-    door; `pools` are (name, units) in name order."""
+    """Tasks of one lane wait in one line. `model` is "" when the type's first step is no model call known at
+    the door; `pools` are (name, units) in name order."""
 
     type: str
     model: str = ""

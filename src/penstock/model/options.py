@@ -11,9 +11,9 @@ from penstock.model.retry import Retry
 
 @dataclass(frozen=True, slots=True)
 class TaskOptions:
-    """Seconds throughout. `timeout` limits handler and call time of one attempt, not waiting; `keep` says whether
-    payload, journal and result stay after the task is done; `cache_ttl` and `merge` let identical calls of a tenant
-    share one reply."""
+    """Seconds throughout. `timeout` limits handler and call time of one attempt, not waiting; `keep` says
+    whether payload, journal and result stay after the task is done; `cache_ttl` and `merge` let identical
+    calls of a tenant share one reply."""
 
     max_retries: int = 5
     retry_delay: float = 1.0

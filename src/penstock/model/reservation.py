@@ -17,7 +17,8 @@ class ReservationState(StrEnum):
 
 @dataclass(slots=True)
 class Reservation:
-    """What a call is expected to use. Tokens are counts, `cost_held` is pico-dollars, `at` seconds since the epoch.
+    """What a call is expected to use. Tokens are counts, `cost_held` is pico-dollars, `at` seconds since the
+    epoch.
 
     `task` is the store's number of the task or `None` for a call outside any task.
     """

@@ -20,7 +20,8 @@ class Retry:
     def delay(self, attempt: int, chance: float, retry_after: float | None = None) -> float:
         """Seconds until the next attempt after failed attempt number `attempt` (from 1).
 
-        `chance` is a random number in [0, 1). A provider's `retry_after` is a floor, never shortened by jitter.
+        `chance` is a random number in [0, 1). A provider's `retry_after` is a floor, never shortened by
+        jitter.
         """
         ceiling = min(self.longest_delay, self.first_delay * self.factor ** min(attempt - 1, 60))
         jittered = ceiling * chance

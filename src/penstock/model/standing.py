@@ -24,9 +24,9 @@ class Program:
 class Standing:
     """Where a task stands. Instants are seconds since the epoch.
 
-    `size` and `attained` are service, whole and received, in the scarce unit (tokens when tokens per minute bind,
-    seconds when slots bind); `seconds_left` is the estimated time it still needs, for deadlines. `turn_at` is when it
-    last went to the back of a line and `slice_used` its service since then, in seconds.
+    `size` and `attained` are service, whole and received, in the scarce unit (tokens when tokens per minute
+    bind, seconds when slots bind); `seconds_left` is the estimated time it still needs, for deadlines.
+    `turn_at` is when it last went to the back of a line and `slice_used` its service since then, in seconds.
     """
 
     entered_at: float

@@ -11,7 +11,8 @@ from penstock.errors import StepKeyNeeded
 
 
 class StepKey(NamedTuple):
-    """What a step is known by, without its occurrence. `digest` is a hash of its arguments or of its request."""
+    """What a step is known by, without its occurrence. `digest` is a hash of its arguments or of its
+    request."""
 
     scope: str
     name: str
@@ -20,8 +21,8 @@ class StepKey(NamedTuple):
 
 @dataclass(slots=True)
 class StepRecord:
-    """One recorded step. `kind` is "value" (JSON) or "http" (a reply, see `runtime.replies`); `at` in seconds since
-    the epoch; `cost` in pico-dollars."""
+    """One recorded step. `kind` is "value" (JSON) or "http" (a reply, see `runtime.replies`); `at` in seconds
+    since the epoch; `cost` in pico-dollars."""
 
     seq: int
     claim_no: int
@@ -40,5 +41,7 @@ def digest_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     try:
         text = json.dumps([args, kwargs], sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise StepKeyNeeded(f"the arguments of this step cannot be hashed ({error}); give ctx.step a key=...") from error
+        raise StepKeyNeeded(
+            f"the arguments of this step cannot be hashed ({error}); give ctx.step a key=..."
+        ) from error
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -14,8 +14,9 @@ from penstock.model.states import TaskStatus
 class NewTask:
     """A task as it enters the store. Texts are JSON; seconds are seconds since the epoch.
 
-    `error` makes it enter as already failed (a line of a file that is no request still ends in a file of results);
-    `fingerprint` is a hash of type and data: the same idempotency key with another fingerprint is a conflict.
+    `error` makes it enter as already failed (a line of a file that is no request still ends in a file of
+    results); `fingerprint` is a hash of type and data: the same idempotency key with another fingerprint is a
+    conflict.
     """
 
     id: str
@@ -44,8 +45,8 @@ class NewTask:
 class Claimed:
     """A task that this node holds; `claim_no` is the fence of everything written for it.
 
-    `seq` is the store's own number of the task. `journaled` says that steps may have been recorded before, so the
-    journal must be read before the first step.
+    `seq` is the store's own number of the task. `journaled` says that steps may have been recorded before, so
+    the journal must be read before the first step.
     """
 
     seq: int
@@ -75,7 +76,8 @@ class Claimed:
 class Finish:
     """The end of a task: `status` is final. `result` is JSON text, `error` JSON text `{code, message, ...}`.
 
-    `keep` false drops payload, journal and (unless the task belongs to a batch that still has to write it) result.
+    `keep` false drops payload, journal and (unless the task belongs to a batch that still has to write it)
+    result.
     """
 
     task: Claimed
@@ -90,9 +92,9 @@ class Finish:
 class PutBack:
     """A claimed task that goes back to wait.
 
-    `status` is RETRYING (a failed attempt: `attempt` rises, `error` says why), QUEUED (put back or stopped; costs a
-    claim, no attempt) or SUSPENDED. It may be claimed again at `due_at` (`None`: at once; a suspended task: not
-    before something resumes it).
+    `status` is RETRYING (a failed attempt: `attempt` rises, `error` says why), QUEUED (put back or stopped;
+    costs a claim, no attempt) or SUSPENDED. It may be claimed again at `due_at` (`None`: at once; a suspended
+    task: not before something resumes it).
     """
 
     task: Claimed

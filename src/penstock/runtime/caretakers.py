@@ -115,8 +115,8 @@ class Watcher(Looper):
 
 
 class Reporter(Looper):
-    """Writes once a second why tasks wait and how full the limits are, so that any process can read it; and tells
-    the store when the wall clock jumped."""
+    """Writes once a second why tasks wait and how full the limits are, so that any process can read it; and
+    tells the store when the wall clock jumped."""
 
     interval = 1.0
 
@@ -175,7 +175,9 @@ class Pruner(Looper):
 
     interval = 60.0
 
-    def __init__(self, store: Store, committer: Committer, clock: Clock, rule: Callable[[float], Retention]) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, clock: Clock, rule: Callable[[float], Retention]
+    ) -> None:
         super().__init__()
         self._store = store
         self._committer = committer

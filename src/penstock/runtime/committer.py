@@ -1,7 +1,8 @@
 """Group commit: what arrives while one transaction runs goes into the next, together.
 
-One thread runs the transactions; waiters are woken after theirs is durable. Outcomes are per operation. When a batch
-fails for a reason that lies in one of its operations, it is replayed one by one, so that only the culprit fails.
+One thread runs the transactions; waiters are woken after theirs is durable. Outcomes are per operation. When
+a batch fails for a reason that lies in one of its operations, it is replayed one by one, so that only the
+culprit fails.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from penstock.stores.contract import Store, Transaction
 
 T = TypeVar("T")
 
-# The order of the verbs inside one transaction: what a task did before, first. A task has at most one operation of
-# each kind under way, so this order keeps the order of each task.
+# The order of the verbs inside one transaction: what a task did before, first. A task has at most one
+# operation of each kind under way, so this order keeps the order of each task.
 VERBS = ("settle", "record", "finish", "put_back", "reserve", "add")
 
 BOUND = 50_000
@@ -83,7 +84,8 @@ class Committer:
         deliver: Callable[[Any], None],
         fail: Callable[[BaseException], None],
     ) -> None:
-        """Put a batch of one verb into the next transaction; `deliver` gets the list of outcomes when durable."""
+        """Put a batch of one verb into the next transaction; `deliver` gets the list of outcomes when
+        durable."""
         self._enqueue(_Operation(verb, items, None, deliver, fail))
 
     async def do(self, verb: str, items: Sequence[Any]) -> list[Any]:

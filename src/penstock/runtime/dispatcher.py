@@ -20,9 +20,9 @@ MOST_PER_CLAIM = 512
 class Dispatcher:
     """Keeps every slot busy with the most deserving work, and asks only for what can go.
 
-    Tasks of a lane whose calls wait at the gate hold no slot, so of such a lane only a few more are claimed than the
-    gate can serve now: enough that the gate never waits for the store, few enough that a better-ranked newcomer is
-    next at once.
+    Tasks of a lane whose calls wait at the gate hold no slot, so of such a lane only a few more are claimed
+    than the gate can serve now: enough that the gate never waits for the store, few enough that a
+    better-ranked newcomer is next at once.
     """
 
     def __init__(

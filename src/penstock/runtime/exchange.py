@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from penstock.admission import Observed
+from penstock.admission import Observed, RefusalKind
 from penstock.errors import CallFailed, PenstockError, ReplyRejected
 from penstock.llm.ratelimit_headers import read_limits
 from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
@@ -33,7 +33,7 @@ from penstock.runtime.weigher import Weighed, Weigher
 log = logging.getLogger("penstock.calls")
 
 # Refusals that say "later" about the limit, not about the request: the call goes back to the line by itself.
-WAITED_OUT: dict[Refusal, str] = {
+WAITED_OUT: dict[Refusal, RefusalKind] = {
     Refusal.RATE_LIMITED: "limited",
     Refusal.SLOW_DOWN: "slow_down",
     Refusal.OVERLOADED: "overloaded",
@@ -195,17 +195,17 @@ class Exchange:
             if not permit.ended:
                 permit.uncertain()
                 if isinstance(error, route.broken):
-                    self.admitter.gate.refused(permit.ask, "timeout", None, self.services.clock.monotonic())
-                    self._ails(call, permit)
+                    self._ails(call, permit, "timeout")
             raise
         finally:
             if not streaming:
                 self.over(call)
 
-    def _ails(self, call: Call, permit: Permit) -> None:
+    def _ails(self, call: Call, permit: Permit, alone: RefusalKind | None = None) -> None:
         """This endpoint does not work just now: let the others, if there are any, take the next calls."""
-        if len(call.routes) > 1:
-            self.admitter.gate.refused(permit.ask, "overloaded", None, self.services.clock.monotonic())
+        kind = "overloaded" if len(call.routes) > 1 else alone
+        if kind is not None:
+            self.admitter.gate.refused(permit.ask, kind, None, self.services.clock.monotonic())
 
     def over(self, call: Call) -> None:
         """The call is over: its slot goes back to the handler."""
@@ -297,7 +297,7 @@ class Exchange:
         waited_out = WAITED_OUT.get(report.kind)
         if waited_out is None or not report.retryable:
             return reply
-        self.admitter.gate.refused(permit.ask, waited_out, report.retry_after, now)  # type: ignore[arg-type]
+        self.admitter.gate.refused(permit.ask, waited_out, report.retry_after, now)
         return reply, report
 
     def _observe(self, permit: Permit, weighed: Weighed, reply: WireReply) -> None:

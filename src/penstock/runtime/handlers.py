@@ -27,8 +27,8 @@ def _no_model(data: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """How a task type is run. `check` validates data at the door and returns what is kept; `model` names the model
-    of the first step, when the door can know it (it chooses the lane)."""
+    """How a task type is run. `check` validates data at the door and returns what is kept; `model` names the
+    model of the first step, when the door can know it (it chooses the lane)."""
 
     type: str
     function: HandlerFunction

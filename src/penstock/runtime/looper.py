@@ -9,7 +9,8 @@ log = logging.getLogger("penstock.services")
 
 
 class Looper:
-    """Runs `tick` every `interval` seconds, or sooner after `hurry`. A tick that fails is logged and tried again."""
+    """Runs `tick` every `interval` seconds, or sooner after `hurry`. A tick that fails is logged and tried
+    again."""
 
     interval: float = 1.0
 

@@ -1,4 +1,5 @@
-"""A node: one process that dispatches and works. Puts the parts of this room together, and takes them down."""
+"""A node: one process that dispatches and works. Puts the parts of this room together, and takes them
+down."""
 
 from __future__ import annotations
 
@@ -92,9 +93,7 @@ class Node:
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
         )
         self.runner = Runner(self.services, self.handlers, self.policy, self._ended, self._returned)
-        self.dispatcher = Dispatcher(
-            self.services, self.admitter, self.runner, self.id, settings.open_limit
-        )
+        self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
         await self._learn_lanes()
         self.timer = Timer(self.committer, self.dispatcher, self.clock)
@@ -111,7 +110,8 @@ class Node:
         self.dispatcher.notice_all()
 
     async def drain(self, now: bool = False) -> None:
-        """Start nothing more and let calls in flight finish; with `now`, cancel them. Their ends are durable then."""
+        """Start nothing more and let calls in flight finish; with `now`, cancel them. Their ends are durable
+        then."""
         self.dispatcher.stop()
         self.services.stopping = True
         self.admitter.close()
@@ -191,7 +191,11 @@ class Node:
         wall, monotonic = self.clock.wall(), self.clock.monotonic()
         gone = [node.id for node in store.nodes()]  # the dispatch lock is ours: nobody else is alive
         self.id = store.join(
-            f"{socket.gethostname()}:{os.getpid()}", os.getpid(), socket.gethostname(), wall, wall + LEASE_SECONDS
+            f"{socket.gethostname()}:{os.getpid()}",
+            os.getpid(),
+            socket.gethostname(),
+            wall,
+            wall + LEASE_SECONDS,
         )
         rescued = store.rescue(wall, wall, POISON_AFTER, gone)
         if rescued.count:

@@ -12,8 +12,11 @@ SLICE_SECONDS = 900
 LONGEST_WINDOW_SECONDS = 2 * 3600.0
 
 
-def restore_gate(gate: Gate, store: Reader, zone: str, wall: float, monotonic: float) -> list[ReservationView]:
-    """Fill a new gate from the store; the settled calls of the last hours, oldest first, for the estimators."""
+def restore_gate(
+    gate: Gate, store: Reader, zone: str, wall: float, monotonic: float
+) -> list[ReservationView]:
+    """Fill a new gate from the store; the settled calls of the last hours, oldest first, for the
+    estimators."""
     recent = store.recent_reservations(wall - LONGEST_WINDOW_SECONDS)
     gate.restore([_past(call, wall) for call in recent], monotonic)
     gate.restore_money(past_money(store.spend(), zone, wall))

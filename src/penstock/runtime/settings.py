@@ -24,8 +24,8 @@ class ModelLimits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Global limits, limits by model and by tenant, and money in USD. `None` limits nothing; rate limits that are not
-    given are learned from the provider's headers. `rates` adds limits over windows of any length."""
+    """Global limits, limits by model and by tenant, and money in USD. `None` limits nothing; rate limits that
+    are not given are learned from the provider's headers. `rates` adds limits over windows of any length."""
 
     requests_per_minute: int | None = None
     requests_per_hour: int | None = None
@@ -77,7 +77,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long things are kept: days after a task ended, and at most so many bytes of them; `None` keeps all."""
+    """How long things are kept: days after a task ended, and at most so many bytes of them; `None` keeps
+    all."""
 
     days: float | None = 30.0
     events_days: float | None = 30.0
@@ -97,8 +98,8 @@ class Settings:
     """Everything a manager is made with.
 
     `store` is a path or `memory`; `durability` `full` survives power loss, `normal` survives `kill -9`.
-    `max_concurrent` counts slots (handlers that run and calls in flight), `max_open` tasks with a coroutine in
-    memory, `max_queue_size` tasks that wait. `prices` overrides prices: USD per million tokens by model.
+    `max_concurrent` counts slots (handlers that run and calls in flight), `max_open` tasks with a coroutine
+    in memory, `max_queue_size` tasks that wait. `prices` overrides prices: USD per million tokens by model.
     `counts` says what the provider counts against token limits; `None` takes it from its profile.
     """
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 
 class Slots:
-    """Counts slots; `on_free` is called whenever one comes back. The limit may be changed while slots are out."""
+    """Counts slots; `on_free` is called whenever one comes back. The limit may be changed while slots are
+    out."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -1,4 +1,5 @@
-"""Weighs a call before it is made: tokens by what was learned of its model and task type, money by its price."""
+"""Weighs a call before it is made: tokens by what was learned of its model and task type, money by its
+price."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """What every store promises: domain verbs over batches, inside one transaction.
 
-A store is synchronous. `run` executes one function inside one write transaction on the calling thread and returns
-after it is durable; `read` does the same for a read. The committer and the manager call them from a thread; tests
-call them inline.
+A store is synchronous. `run` executes one function inside one write transaction on the calling thread and
+returns after it is durable; `read` does the same for a read. The committer and the manager call them from a
+thread; tests call them inline.
 
-Verbs take batches and give one outcome per item, in order. An expected outcome (a lost fence, a full queue, a known
-idempotency key) is a value; an exception means the whole transaction is rolled back. Time is passed in.
+Verbs take batches and give one outcome per item, in order. An expected outcome (a lost fence, a full queue, a
+known idempotency key) is a value; an exception means the whole transaction is rolled back. Time is passed in.
 
-Every change of a task writes its event rows and its tallies in the same transaction. Event kinds: `submitted`,
-`started`, `step`, `retrying`, `put_back`, `rescued`, `paused`, `resumed`, `suspended`, `finished`, `uncertain`.
+Every change of a task writes its event rows and its tallies in the same transaction. Event kinds:
+`submitted`, `started`, `step`, `retrying`, `put_back`, `rescued`, `paused`, `resumed`, `suspended`,
+`finished`, `uncertain`.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class WaitRow:
-    """Why a task waits, as its node sees it: `reason` requests | tokens | money | concurrency | slots | retry | ...;
-    `key` the limit's name; `until` an estimate in seconds since the epoch."""
+    """Why a task waits, as its node sees it: `reason` requests | tokens | money | concurrency | slots | retry
+    | ...; `key` the limit's name; `until` an estimate in seconds since the epoch."""
 
     task: int
     reason: str
@@ -148,9 +149,10 @@ class FinishedLine:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What `prune` may remove: payload, result, journal and row of tasks that ended before `finished_before`; events
-    before `events_before`; then, oldest first, ended tasks until the file holds at most `max_bytes` of live data.
-    Reservations go when they are older than `reservations_before` and neither held nor uncertain."""
+    """What `prune` may remove: payload, result, journal and row of tasks that ended before `finished_before`;
+    events before `events_before`; then, oldest first, ended tasks until the file holds at most `max_bytes` of
+    live data. Reservations go when they are older than `reservations_before` and neither held nor
+    uncertain."""
 
     finished_before: float | None = None
     events_before: float | None = None
@@ -235,23 +237,25 @@ class Transaction(Reader, Protocol):
     def claim(
         self, wanted: Mapping[int, int], node: int, now: float, most: int | None = None
     ) -> list[Claimed]:
-        """Take up to n best-ranked claimable tasks of each lane, and at most `most` in all: then the best-ranked
-        over all these lanes. Best first within a lane."""
+        """Take up to n best-ranked claimable tasks of each lane, and at most `most` in all: then the
+        best-ranked over all these lanes. Best first within a lane."""
 
     def finish(self, ends: Sequence[Finish]) -> list[bool]:
         """Compare-and-set on (seq, claim_no); False changes nothing."""
 
     def put_back(self, returns: Sequence[PutBack]) -> list[bool]: ...
     def record(self, steps: Sequence[StepRecord]) -> list[bool]:
-        """Journal steps; fenced. A step already recorded under the same key and occurrence keeps its first value."""
+        """Journal steps; fenced. A step already recorded under the same key and occurrence keeps its first
+        value."""
 
     def void_step(self, seq: int, key: StepKey, occurrence: int) -> bool: ...
     def reserve(self, intents: Sequence[Reservation]) -> list[int]:
-        """The reservations' ids; not fenced by claims (a call about to leave is booked by whoever makes it)."""
+        """The reservations' ids; not fenced by claims (a call about to leave is booked by whoever makes
+        it)."""
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Book each once: False when it was not held any more. Adds tokens and cost to the task, to the spending
-        of its quarter of an hour, tenant and model, and to its flow."""
+        """Book each once: False when it was not held any more. Adds tokens and cost to the task, to the
+        spending of its quarter of an hour, tenant and model, and to its flow."""
 
     def release_uncertain(self, ids: Sequence[int]) -> list[bool]:
         """Give back the money of uncertain reservations that a person looked into."""
@@ -261,10 +265,12 @@ class Transaction(Reader, Protocol):
 
     def rescue(self, dead_before: float, now: float, poison_after: int, nodes: Sequence[int] = ()) -> Rescued:
         """Take back the tasks of nodes whose lease ran out before `dead_before`, and of `nodes`; their held
-        reservations become uncertain. `attempt` and `crashes` rise; a task with `poison_after` crashes fails."""
+        reservations become uncertain. `attempt` and `crashes` rise; a task with `poison_after` crashes
+        fails."""
 
     def cancel(self, where: TaskFilter, now: float) -> dict[str, bool]:
-        """Waiting tasks end as cancelled; running ones get a control row. True: it is or will be cancelled."""
+        """Waiting tasks end as cancelled; running ones get a control row. True: it is or will be
+        cancelled."""
 
     def pause(self, where: TaskFilter, now: float) -> int: ...
     def resume(self, where: TaskFilter, now: float) -> int: ...
@@ -299,7 +305,8 @@ class Transaction(Reader, Protocol):
 
     def cache(self, tenant: str, digest: str, value: bytes, expires_at: float) -> None: ...
     def shift_stamps(self, delta: float, since: float) -> None:
-        """The wall clock jumped by `delta` seconds: move the stamps of reservations later than `since` along."""
+        """The wall clock jumped by `delta` seconds: move the stamps of reservations later than `since`
+        along."""
 
     def prune(self, rule: Retention, now: float) -> Pruned:
         """Remove one chunk; `more` says that another call has work."""

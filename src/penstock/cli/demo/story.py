@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -21,6 +22,7 @@ from penstock.cli.demo.proof import Claim, Evidence, windows
 
 _SHOW_CURSOR = "\x1b[?25h"
 _SAMPLES = 3
+_UNTELLING = re.compile(r" explains: |://|[\[`*]")
 
 
 def opening(console: Console, plan: Plan, folder: Path, sections: Sequence[Section]) -> None:
@@ -107,7 +109,7 @@ def _windows(found: Evidence) -> str:
 
 def _replies(path: Path) -> list[str]:
     replies = [_content(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    telling = [reply for reply in replies if " explains: " not in reply] or replies
+    telling = [reply for reply in replies if not _UNTELLING.search(reply)] or replies
     return telling[:: max(1, len(telling) // _SAMPLES)][:_SAMPLES]
 
 

@@ -36,7 +36,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("run", cls=RunCommand, epilog=EXPLANATION)
-def run(  # noqa: PLR0913 - a command takes one parameter per option
+def run(
     input: flags.Input,
     output: flags.Output = None,
     errors: flags.Errors = None,

@@ -166,7 +166,7 @@ class Job:
         return task
 
     async def _drain(self, opened: Opened, feeder: Feeder, writer: Writer, observer: Observer) -> None:
-        draining = asyncio.ensure_future(self._manager.drain())
+        draining = asyncio.ensure_future(self._manager.node.drain())
         while not draining.done():
             self._tick(opened, feeder, writer, observer)
             await asyncio.wait([draining], timeout=TICK_SECONDS)
