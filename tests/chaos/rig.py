@@ -1,5 +1,5 @@
-"""What the proofs of this folder stand on: the real `penstock run` in a process of its own, the simulator in another,
-and the store as it is on disk after the process that wrote it was killed."""
+"""What these proofs stand on: the real `penstock run` in a process, the simulator in another, the store as a
+killed process left it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Provider:
         return wait_until(lambda: (found := self.stats())["in_flight"] == 0 and found, seconds)
 
     def close(self) -> None:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.wait(20)
         self._process.stdout.close()
@@ -165,10 +166,9 @@ class Job:
 
     def kill(self) -> None:
         """`kill -9` the whole process group."""
-        assert self.process and self.process.stdout
+        assert self.process
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()
 
     def interrupt(self, seconds: float = 60.0) -> int:
         """One Ctrl-C, and wait for the end; the exit code."""
@@ -179,11 +179,7 @@ class Job:
     def end(self, seconds: float = 300.0) -> tuple[int, str]:
         """Wait for the end of the command: exit code and everything it said."""
         assert self.process
-        try:
-            said, _ = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        said, _ = self.process.communicate(timeout=seconds)
         return self.process.returncode, said
 
     def run(self, seconds: float = 300.0, **how: Any) -> tuple[int, str]:
@@ -191,9 +187,20 @@ class Job:
         self.start(**how)
         return self.end(seconds)
 
-    @property
-    def running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+    def reach(self, condition: Callable[[], Any], seconds: float = 60.0, every: float = 0.005) -> Any:
+        """Poll until `condition` is true, which must be before the command ends; its value."""
+
+        def reached() -> Any:
+            assert self.process
+            assert self.process.poll() is None, f"it ended first: {self.end()}"
+            return condition()
+
+        return wait_until(reached, seconds, every)
+
+    def close(self) -> None:
+        """End what a failed test left."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
 
 def penstock(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -224,12 +231,11 @@ def check_files(job: Job) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 @dataclass
 class Snapshot:
-    """The store at one instant; tasks are named by their lines. `unsettled`: how many intents each line has open."""
+    """The store at one instant, tasks named by their lines: how many intents each has open, and whose reply
+    is in the journal."""
 
     unsettled: Counter[int]
     recorded: set[int]
-    ended: set[int]
-    crashes: Counter[int]
 
 
 def read_store(path: Path, work: Callable[[Reader], Any]) -> Any:
@@ -250,8 +256,6 @@ def snapshot(path: Path) -> Snapshot:
         return Snapshot(
             Counter(lines[one.task] for one in held if one.task is not None),
             ended | recorded,
-            ended,
-            Counter({task.position: task.crashes for task in tasks if task.crashes}),
         )
 
     return read_store(path, read)
@@ -269,7 +273,7 @@ def most_booked(rows: Sequence[ReservationView]) -> int:
     for one in rows:
         moves.append((one.at, 1, one.cost_held))
         if one.done_at is not None:
-            # Of one instant the settlements come first: what they give back is what the next ones are held from.
+            # Of one instant the settlements come first: the next ones are held from what they give back.
             moves.append((one.done_at, 0, one.cost - one.cost_held))
     booked = highest = 0
     for _, _, amount in sorted(moves):

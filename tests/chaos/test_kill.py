@@ -1,6 +1,6 @@
-"""`kill -9` of a job under full load: nothing is lost, nothing is written twice, nothing recorded is paid again.
+"""`kill -9` of a job under full load: nothing is lost or written twice, nothing recorded is paid again.
 
-`penstock run` is killed again and again with at least ten calls in flight, and the same command goes on each time.
+The job is killed again and again with at least ten calls in flight, and the same command goes on each time.
 """
 
 import random
@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import pytest
-from rig import Job, body, check_files, read_store, snapshot, wait_until
+from rig import Job, body, check_files, read_store, snapshot
 
 from penstock.simulator import Latency, Output, SimulatorConfig
 
@@ -34,20 +34,14 @@ class Account:
             seen.setdefault(digest, paid[digest])
 
 
-def kill_again_and_again(job: Job, provider, kills: int, progress: int) -> tuple[Account, dict[str, list[int]]]:
-    """Kill with ten calls in flight and about `progress` new replies, `kills` times, then let the job end."""
+def kill_again_and_again(job: Job, provider, kills: int, progress: int):
+    """Kill with ten calls in flight and up to `progress` new replies, `kills` times, then let the job end."""
     account, seen = Account([], Counter(), []), {}
     chance = random.Random(7)
     for _ in range(kills):
         enough = provider.stats()["answered"] + chance.randint(progress // 2, progress)
-
-        def ripe(enough=enough):
-            assert job.running, job.end()
-            now = provider.stats()
-            return now["in_flight"] >= IN_FLIGHT and now["answered"] >= enough and now
-
         job.start()
-        account.in_flight.append(wait_until(ripe)["in_flight"])
+        account.in_flight.append(job.reach(lambda at=enough: ripe(provider, at))["in_flight"])
         job.kill()
         account.enter(job, provider, seen)
     code, said = job.run()
@@ -55,8 +49,14 @@ def kill_again_and_again(job: Job, provider, kills: int, progress: int) -> tuple
     return account, seen
 
 
+def ripe(provider, answered: int):
+    """The statistics once so many calls were answered while ten are in flight."""
+    now = provider.stats()
+    return now["answered"] >= answered and now["in_flight"] >= IN_FLIGHT and now
+
+
 def check_payments(job: Job, provider, account: Account, seen: dict[str, list[int]]) -> int:
-    """No line paid again but for intents that a kill left open, nothing recorded paid again; how many were."""
+    """Nothing is paid again but for intents that a kill left open, and nothing recorded; how many were."""
     paid = provider.paid()
     assert set(paid) == set(job.digests)
     repaid = {line: sum(paid[digest]) - 1 for line, digest in enumerate(job.digests, 1)}
@@ -67,54 +67,47 @@ def check_payments(job: Job, provider, account: Account, seen: dict[str, list[in
     return sum(repaid.values())
 
 
-def kills(tmp_path, serve, prompts: int, kills: int, concurrency: int, seconds: float) -> str:
+def kills(make_job, serve, prompts: int, kills: int, concurrency: int, seconds: float) -> str:
     provider = serve(SimulatorConfig(latency=Latency(seconds), output=Output(20)))
-    job = Job(tmp_path, provider.base_url, ["--concurrency", str(concurrency), "--quiet"])
-    job.write(body(number, 40) for number in range(prompts))
+    bodies = [body(number, 40) for number in range(prompts)]
+    job = make_job(provider, bodies, "--concurrency", str(concurrency))
     account, seen = kill_again_and_again(job, provider, kills, progress=prompts // (kills + 2))
     good, bad = check_files(job)
     assert (len(good), bad) == (prompts, [])
     repaid = check_payments(job, provider, account, seen)
     assert min(account.in_flight) >= IN_FLIGHT
     return (
-        f"{kills} kills with {min(account.in_flight)}..{max(account.in_flight)} calls in flight; unsettled intents "
-        f"{account.intents} = {sum(account.intents)}; paid again {repaid}; recorded before a kill {len(seen)}, none paid again"
+        f"{kills} kills with {min(account.in_flight)} to {max(account.in_flight)} calls in flight; "
+        f"unsettled intents {account.intents}, {sum(account.intents)} in all, paid again {repaid}; "
+        f"{len(seen)} of {prompts} recorded before some kill, none of them paid again"
     )
 
 
-def test_a_job_killed_four_times_loses_and_repays_nothing(tmp_path, serve):
-    kills(tmp_path, serve, prompts=200, kills=4, concurrency=16, seconds=0.1)
+def test_a_job_killed_four_times_loses_and_repays_nothing(make_job, serve, figures):
+    figures(kills(make_job, serve, prompts=160, kills=4, concurrency=16, seconds=0.1))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
-def test_a_job_of_2000_prompts_killed_twenty_times(tmp_path, serve, capsys):
-    figures = kills(tmp_path, serve, prompts=2000, kills=20, concurrency=32, seconds=0.2)
-    with capsys.disabled():
-        print(f"\n{figures}")
+def test_a_job_of_2000_prompts_killed_twenty_times(make_job, serve, figures):
+    figures(kills(make_job, serve, prompts=2000, kills=20, concurrency=32, seconds=0.2))
 
 
-def torn_tails(tmp_path, serve, prompts: int, kills: int) -> int:
-    """Kill while many short replies are being written; how often the files were longer than the store says."""
+def torn_tails(make_job, serve, prompts: int, kills: int) -> str:
+    """Kill while many short replies are being written, and tear the files in the worst way."""
     provider = serve(SimulatorConfig(output=Output(4), latency=Latency(0.02)))
-    job = Job(tmp_path, provider.base_url, ["--concurrency", "64", "--quiet", "--durability", "normal"])
-    job.write(body(number, 8) for number in range(prompts))
+    bodies = [body(number, 8) for number in range(prompts)]
+    job = make_job(provider, bodies, "--concurrency", "32", "--durability", "normal")
     torn = 0
     for turn in range(kills):
-        before = job.results.stat().st_size if job.results.exists() else 0
+        before = size_of(job.results)
         job.start()
-
-        def grown(before=before):
-            assert job.running, job.end()
-            # So much that nobody dies three times: who was there at three crashes is taken for their cause.
-            return job.results.exists() and job.results.stat().st_size > before + 120_000
-
-        wait_until(grown, every=0.0005)
+        # So much that nobody dies three times: who was there at three crashes is taken for their cause.
+        job.reach(lambda at=before: size_of(job.results) > at + 100_000, every=0.0005)
         job.kill()
         batch = read_store(job.store, lambda reader: reader.batch_named(str(job.results)))
-        size = job.results.stat().st_size
-        assert size >= batch.results_bytes
-        torn += size > batch.results_bytes
+        assert size_of(job.results) >= batch.results_bytes
+        torn += size_of(job.results) > batch.results_bytes
         # What a killed write can leave at worst: half a record, with no line end.
         with job.results.open("ab") as file:
             file.write(b'{"id":"batch_req_half a rec' if turn % 2 else b'{"line":1,"response":{}}\n{"to')
@@ -122,16 +115,18 @@ def torn_tails(tmp_path, serve, prompts: int, kills: int) -> int:
     assert code == 0, said
     good, bad = check_files(job)
     assert (len(good), bad) == (prompts, [])
-    return torn
+    return f"the results held more than the store knew of at {torn} of {kills} kills; all of it was cut"
 
 
-def test_a_torn_tail_of_the_results_is_cut(tmp_path, serve):
-    torn_tails(tmp_path, serve, prompts=1000, kills=3)
+def size_of(path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_a_torn_tail_of_the_results_is_cut(make_job, serve, figures):
+    figures(torn_tails(make_job, serve, prompts=500, kills=2))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
-def test_ten_torn_tails_are_cut(tmp_path, serve, capsys):
-    torn = torn_tails(tmp_path, serve, prompts=8000, kills=10)
-    with capsys.disabled():
-        print(f"\nthe files held records the store did not know of at {torn} of 10 kills; all were cut")
+def test_ten_torn_tails_are_cut(make_job, serve, figures):
+    figures(torn_tails(make_job, serve, prompts=4000, kills=10))

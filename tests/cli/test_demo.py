@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -16,30 +17,40 @@ from penstock.errors import ConfigurationError
 START = "from penstock.cli import main; main()"
 
 
-def test_quick_demo_ends_with_every_line_in_one_file_once(tmp_path):
-    done = subprocess.run(
+def run_quick_demo(folder):
+    return subprocess.run(
         [sys.executable, "-c", START, "demo", "--quick", "--directory", "here"],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=100,
+        timeout=50,
         check=False,
     )
+
+
+def test_quick_demo_ends_with_every_line_in_one_file_once(tmp_path):
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done = run_quick_demo(folder)
+        # A machine that stood still for longer than the windows' guard has a right to a second try.
+        if re.search(r"\s0 of \d+ calls refused", done.stdout):
+            break
+    here = folder / "here"
     assert done.returncode == 0, done.stdout + done.stderr
-    asked = [
-        json.loads(line)["custom_id"] for line in (tmp_path / "here/requests.jsonl").open(encoding="utf-8")
-    ]
-    found = Counter(
-        json.loads(line)["custom_id"]
-        for name in ("results.jsonl", "results.errors.jsonl")
-        for line in (tmp_path / "here" / name).open(encoding="utf-8")
-    )
+    asked = ids(here / "requests.jsonl")
+    found = Counter(ids(here / "results.jsonl") + ids(here / "results.errors.jsonl"))
     assert len(asked) == len(set(asked)) == QUICK.requests
     assert found == Counter(asked)
     assert "Planned crash: killed with SIGKILL" in done.stdout
     assert done.stdout.count("$ penstock run requests.jsonl") == 2
     assert "✘" not in done.stdout
+
+
+def ids(path):
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line)["custom_id"] for line in file]
 
 
 def test_requests_are_at_least_300_equal_each_time_and_distinct():
@@ -79,6 +90,7 @@ def test_requests_are_scarcer_than_tokens():
 def test_folders_are_new_or_empty(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert make_folder(None).name == "penstock-demo"
+    assert (tmp_path / "penstock-demo" / ".gitignore").read_text() == "*\n"
     assert make_folder(None).name == "penstock-demo-2"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -69,7 +69,11 @@ def test_model_fills_a_gap_and_overrides_nothing():
         (b"[" * 100_000, "bad_json", "deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "bad_json", "no JSON"),
         (b'{"model": "\xff"}', "bad_utf8", "0xff at column 12"),
-        (rb'{"model":"m","messages":[{"role":"user","content":"\ud800"}]}', "bad_text", "half of a character"),
+        (
+            rb'{"model":"m","messages":[{"role":"user","content":"\ud800"}]}',
+            "bad_text",
+            "half of a character",
+        ),
         ([1], "not_an_object", "a list"),
         ("text", "not_an_object", "'text'"),
         (None, "not_an_object", "null"),

@@ -121,4 +121,9 @@ OUTCOMES = [
 
 
 def test_durations():
-    assert [duration(s) for s in (3.14, 245, 7800, 200_000)] == ["3.1 s", "4 min 05 s", "2 h 10 min", "2 days 7 h"]
+    assert [duration(s) for s in (3.14, 245, 7800, 200_000)] == [
+        "3.1 s",
+        "4 min 05 s",
+        "2 h 10 min",
+        "2 days 7 h",
+    ]

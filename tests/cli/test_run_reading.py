@@ -38,7 +38,11 @@ def test_lines_of_every_shape(file, monkeypatch):
 def test_a_line_too_long_is_never_loaded_whole(file):
     file.write_bytes(b"a\n" + b"x" * 5_000_000 + b"\nb\n")
     taken, lines, found = read_all(file, longest=100_000)
-    assert [(len(line.text) <= 1000, line.size) for line in taken] == [(True, 1), (True, 5_000_000), (True, 1)]
+    assert [(len(line.text) <= 1000, line.size) for line in taken] == [
+        (True, 1),
+        (True, 5_000_000),
+        (True, 1),
+    ]
     assert changed(file, lines.offset, found) is None
 
 

@@ -44,5 +44,6 @@ def test_the_picture_is_of_a_demo_that_held_and_names_no_host():
 
 
 def test_a_terminal_is_replayed_to_its_last_screen():
+    pytest.importorskip("fcntl", reason="pictures are drawn where there are terminals of this kind")
     screen = script("make_images").screen
     assert screen("a\r\nold\r\n\x1b[1A\x1b[2Knew\x1b[?25h\r\n") == ["a", "new", ""]

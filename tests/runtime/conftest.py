@@ -1,6 +1,7 @@
 """A world of one simulated provider and one store, in which managers live and crash."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import httpx2
@@ -11,11 +12,11 @@ from openai import AsyncOpenAI
 from penstock import Manager, Settings, TaskFilter
 from penstock.simulator import Latency, Simulator, SimulatorConfig, request_hash
 
-KEY = "canary-1f9c3d2b7a"
-
 
 class World:
     """One provider and one store file; `manager` is the manager of the present life."""
+
+    key = "canary-1f9c3d2b7a"
 
     def __init__(self, simulator, path):
         self.simulator = simulator
@@ -36,9 +37,9 @@ class World:
             self.manager.register(type, function, **details)
         await self.manager.start()
         self.http = httpx2.AsyncClient(transport=self.manager.transport())
-        self.openai = AsyncOpenAI(base_url=self.simulator.base_url, api_key=KEY, http_client=self.http)
+        self.openai = AsyncOpenAI(base_url=self.simulator.base_url, api_key=self.key, http_client=self.http)
         self.anthropic = AsyncAnthropic(
-            base_url=self.simulator.root_url, api_key=KEY, http_client=self.http
+            base_url=self.simulator.root_url, api_key=self.key, http_client=self.http
         )
 
     async def stop(self):
@@ -107,6 +108,7 @@ class World:
 
     async def reservations(self):
         states = ("held", "settled", "released", "uncertain")
+        await self.manager.node.committer.run(lambda store: None)  # what is on its way comes first
         return [str(one.state) for one in await self.manager.read(lambda reader: reader.reservations(states))]
 
     async def steps(self):
@@ -130,7 +132,6 @@ async def world(tmp_path):
 @pytest.fixture
 def make_world(tmp_path):
     """For tests that need a provider of their own: `async with make_world(limits=...) as world`."""
-    import contextlib
 
     @contextlib.asynccontextmanager
     async def make(**config):
@@ -150,7 +151,7 @@ def eventually():
 
     async def wait(condition, seconds=10):
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 (conditions of many kinds)
                 await asyncio.sleep(0.005)
 
     return wait

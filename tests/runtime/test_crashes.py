@@ -179,3 +179,42 @@ def _everything():
     from penstock import TaskFilter
 
     return TaskFilter()
+
+
+async def test_of_many_tasks_in_a_crash_only_the_one_to_blame_fails(tmp_path):
+    code = """
+        import asyncio, os, signal, sys
+        from penstock import Manager, Settings, Submission
+        async def work(context):
+            if context.data == "poison":
+                os.kill(os.getpid(), signal.SIGKILL)
+            await asyncio.sleep(0.05)
+        async def main():
+            manager = Manager(Settings(store=sys.argv[1], durability="normal", max_concurrent=10))
+            manager.register("work", work)
+            async with manager:
+                if len(sys.argv) > 2:
+                    data = ["fine"] * 9 + ["poison"] + ["fine"] * 9
+                    await manager.submit_many([Submission("work", one) for one in data])
+                while any(
+                    tally.count and not tally.status.final
+                    for tally in await manager.read(lambda reader: reader.tallies())
+                ):
+                    await asyncio.sleep(0.02)
+        asyncio.run(main())
+    """
+    script = tmp_path / "mixed.py"
+    script.write_text(textwrap.dedent(code))
+    store = str(tmp_path / "m.db")
+    for more in (["first"], *([],) * 20):
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, str(script), store, *more], timeout=30
+        )
+        if done.returncode == 0:
+            break
+
+    async with Manager(Settings(store=store, durability="normal")) as manager:
+        tasks = await manager.read(lambda reader: reader.tasks(_everything()))
+    failed = [task for task in tasks if task.status is TaskStatus.FAILED]
+    assert [task.payload for task in failed] == ["poison"]
+    assert failed[0].error["code"] == "poison"

@@ -8,7 +8,10 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI, OpenAI
 
 TOOL = {
     "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}},
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"at": {"type": "string"}}},
+    },
 }
 
 
@@ -107,7 +110,10 @@ async def test_synchronous_sdks_in_a_synchronous_handler(world, stream):
         return text
 
     assert await world.run(work)
-    assert [step.key.name for step in await world.steps()] == ["POST /v1/chat/completions", "POST /v1/messages"]
+    assert [step.key.name for step in await world.steps()] == [
+        "POST /v1/chat/completions",
+        "POST /v1/messages",
+    ]
     assert world.idle_again()
 
 
@@ -189,8 +195,12 @@ async def test_equal_keys_have_equal_limits_by_whatever_way_they_come(world):
     from penstock.runtime.client import ModelClient
 
     await world.start()
-    client = ModelClient(world.manager.node.services.exchange, [Endpoint(world.simulator.base_url, "one-key")])
-    await client.post("/v1/chat/completions", {"model": "sim", "messages": [{"role": "user", "content": "a"}]})
+    client = ModelClient(
+        world.manager.node.services.exchange, [Endpoint(world.simulator.base_url, "one-key")]
+    )
+    await client.post(
+        "/v1/chat/completions", {"model": "sim", "messages": [{"role": "user", "content": "a"}]}
+    )
     await client.aclose()
     sdk = AsyncOpenAI(base_url=world.simulator.base_url, api_key="one-key", http_client=world.http)
     await sdk.chat.completions.create(model="sim", messages=[{"role": "user", "content": "b"}])

@@ -93,8 +93,10 @@ def test_somebody_elses_database_is_refused(tmp_path):
     connection.execute("create table songs (name)")
     connection.commit()
     connection.close()
+    before = path.read_bytes()
     with pytest.raises(StoreError, match="not one of penstock"):
         SqliteStore.open(path)
+    assert path.read_bytes() == before  # not even turned into another journal mode
 
 
 def test_many_processes_may_open_a_new_file_at_once(tmp_path):

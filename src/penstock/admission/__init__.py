@@ -9,6 +9,7 @@ from penstock.admission.ask import (
     LimitUse,
     Observed,
     Past,
+    RefusalKind,
     Reject,
     Wait,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "PastMoney",
     "Periods",
     "RateLimit",
+    "RefusalKind",
     "Reject",
     "Wait",
     "period_ends",

@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "simulator": "penstock.cli.simulate:simulator",
     "bench": "penstock.cli.bench.command:bench",
 }
-"""Command name to `module:attribute`: a function with typer parameters, or a `typer.Typer` for a family of commands."""
+"""Command name to `module:attribute`: a function with typer parameters, or a `typer.Typer` of commands."""
 
 SUMMARIES: dict[str, str] = {
     "run": "Send every request of a file to a model, durably and at the provider's limit.",
@@ -43,7 +43,7 @@ SUMMARIES: dict[str, str] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and exit with its code. What a user can mend is one line on stderr, never a traceback."""
+    """Run one command and exit with its code. What a user can mend is one line on stderr, no traceback."""
     from penstock.cli.commands import command_line
     from penstock.errors import PenstockError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 
 from penstock.errors import ConfigurationError
 from penstock.model.retry import Retry
@@ -30,11 +31,19 @@ class TaskOptions:
 
     def as_text(self) -> str | None:
         """JSON of what differs from the defaults; `None` when nothing does."""
-        different = {name: value for name, value in asdict(self).items() if value != getattr(DEFAULTS, name)}
-        return json.dumps(different, separators=(",", ":")) if different else None
+        return _text(self)
 
 
 DEFAULTS = TaskOptions()
+
+
+@lru_cache(maxsize=256)
+def _text(options: TaskOptions) -> str | None:
+    # A file of a million lines has one set of options.
+    different = {name: value for name, value in asdict(options).items() if value != getattr(DEFAULTS, name)}
+    return json.dumps(different, separators=(",", ":")) if different else None
+
+
 _NAMES = frozenset(field.name for field in fields(TaskOptions))
 
 

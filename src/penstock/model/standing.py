@@ -26,7 +26,8 @@ class Standing:
 
     `size` and `attained` are service, whole and received, in the scarce unit (tokens when tokens per minute
     bind, seconds when slots bind); `seconds_left` is the estimated time it still needs, for deadlines.
-    `turn_at` is when it last went to the back of a line and `slice_used` its service since then, in seconds.
+    `turn_at` is when it last went to the back of a line and `slice_used` its service since then, in
+    seconds.
     """
 
     entered_at: float

@@ -1,19 +1,26 @@
-"""Scheduling strategies, one pure file each. The registry is here; a new one is one line."""
+"""Scheduling strategies, one pure file each; a new one is one file and one line of the registry."""
 
-from __future__ import annotations
+from penstock.policies.base import Strategy
+from penstock.policies.flows import Flows, FlowView
+from penstock.policies.guarded import Guarded
+from penstock.policies.registry import (
+    ALIASES,
+    POLICIES,
+    policy_named,
+    policy_names,
+    register_policy,
+    settings_of,
+)
 
-from penstock.errors import ConfigurationError
-from penstock.model.rank import Policy
-from penstock.policies.fifo import Fifo
-from penstock.policies.priority import PriorityWithAgeing
-
-POLICIES: dict[str, type[Policy]] = {"fifo": Fifo, "priority": PriorityWithAgeing}
-ALIASES = {"priority_based": "priority"}
-
-
-def policy_named(name: str) -> Policy:
-    """The strategy of that name, with its default settings."""
-    chosen = POLICIES.get(ALIASES.get(name, name))
-    if chosen is None:
-        raise ConfigurationError(f"strategy {name!r} is unknown: choose one of {', '.join(sorted(POLICIES))}")
-    return chosen()
+__all__ = [
+    "ALIASES",
+    "POLICIES",
+    "FlowView",
+    "Flows",
+    "Guarded",
+    "Strategy",
+    "policy_named",
+    "policy_names",
+    "register_policy",
+    "settings_of",
+]

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 
 from penstock.model.lane import Lane
-from penstock.model.task import Claimed
+from penstock.model.states import TaskStatus
+from penstock.model.task import Claimed, PutBack
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.committer import Committer
 from penstock.runtime.runner import Runner, Running
@@ -15,6 +16,11 @@ from penstock.runtime.services import Services
 log = logging.getLogger("penstock.dispatch")
 
 MOST_PER_CLAIM = 512
+
+# A task that was under way in so many crashes runs with no other such task beside it, so that the one that is to
+# blame is found and the others are not.
+SUSPECT_AFTER = 2
+SUSPECTS_WAIT_SECONDS = 0.2
 
 
 class Dispatcher:
@@ -40,6 +46,7 @@ class Dispatcher:
         self._lanes: dict[int, Lane] = {}
         self._ready: set[int] = set()
         self._fresh: dict[int, int] = {}
+        self._suspect: int | None = None
         self._claiming = False
         self._scheduled = False
         self._stopped = False
@@ -130,11 +137,36 @@ class Dispatcher:
                 [lane for lane, count in wanted.items() if got.get(lane, 0) < count]
             )
             self.services.slots.give(taken - len(tasks))
+        suspects = [task for task in tasks if task.crashes >= SUSPECT_AFTER]
         for task in tasks:
-            self._start(task)
+            if task.crashes < SUSPECT_AFTER:
+                self._start(task)
+        if suspects:
+            self._isolate(suspects)
         if not tasks and not self.open:
             self.on_idle()
         self.dispatch_soon()
+
+    def _isolate(self, suspects: list[Claimed]) -> None:
+        """Start at most one suspect, and not before the others are durably back in the line."""
+        chosen = suspects[0] if self._suspect is None else None
+        others = suspects if chosen is None else suspects[1:]
+        self.services.slots.give(len(others))
+        if chosen is not None:
+            self._suspect = chosen.seq
+        now = self.services.clock.wall()
+        due = now + SUSPECTS_WAIT_SECONDS
+        back = [PutBack(task, TaskStatus.QUEUED, now, task.rank, due) for task in others]
+
+        def deliver(_: list[bool]) -> None:
+            self.runner.returned(back)
+            if chosen is not None:
+                self._start(chosen)
+
+        if back:
+            self.committer.send("put_back", back, deliver, lambda error: None)
+        else:
+            deliver([])
 
     def _failed(self, error: BaseException, taken: int) -> None:
         # Stay "claiming" for a moment: an error that stays must not be asked for in a tight loop.
@@ -162,6 +194,8 @@ class Dispatcher:
     def _ended(self, running: Running) -> None:
         running.context.holding.reach_gate()  # a handler that never came to the gate
         self.open.pop(running.task.seq, None)
+        if self._suspect == running.task.seq:
+            self._suspect = None
         self.dispatch_soon()
         if not self.open:
             self.on_idle()

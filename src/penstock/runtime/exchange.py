@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from penstock.admission import Observed, RefusalKind
+from penstock.admission import Observed
+from penstock.admission.ask import RefusalKind
 from penstock.errors import CallFailed, PenstockError, ReplyRejected
 from penstock.llm.ratelimit_headers import read_limits
 from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
@@ -183,6 +184,8 @@ class Exchange:
                 streaming = True
                 chunks = relay(self, call, weighed, permit, reply, started)
                 await anext(chunks)
+                if call.context is not None:
+                    call.context.holding.stream_begins(chunks)
                 reply.chunks = chunks
                 return reply
             await reply.read()
@@ -294,6 +297,8 @@ class Exchange:
             return reply, report
         if report.kind is Refusal.SERVER_ERROR:
             self._ails(call, permit)
+        if not report.retryable:
+            reply.headers.append(("x-should-retry", "false"))  # SDKs try every 429 again
         waited_out = WAITED_OUT.get(report.kind)
         if waited_out is None or not report.retryable:
             return reply

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import weakref
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 from penstock.model.clock import Clock
 from penstock.model.stopwatch import Stopwatch
@@ -21,10 +23,12 @@ class Holding:
     __slots__ = (
         "_calls",
         "_clock",
+        "_closing",
         "_handler",
         "_on_timeout",
         "_over",
         "_slots",
+        "_streams",
         "_timeout",
         "_timer",
         "_waiting",
@@ -40,6 +44,8 @@ class Holding:
         self._calls = 0
         self._waiting = 0
         self._over = False
+        self._closing: list[asyncio.Task[None]] = []
+        self._streams: weakref.WeakSet[Any] | None = None
         self._watch = Stopwatch() if timeout is not None else None
         self._timer: asyncio.TimerHandle | None = None
         self._on_timeout: Callable[[], None] | None = None
@@ -54,8 +60,9 @@ class Holding:
     def begin(self, on_timeout: Callable[[], None]) -> None:
         """The dispatcher took a slot for the handler."""
         self._handler = True
-        self._on_timeout = on_timeout
-        self._changed()
+        if self._timeout is not None:
+            self._on_timeout = on_timeout
+            self._changed()
 
     def wait(self) -> None:
         """A branch of the handler is about to wait: its slot goes to somebody else."""
@@ -86,13 +93,23 @@ class Holding:
         self._calls -= 1
         self._keep_or_give()
 
+    def stream_begins(self, stream: AsyncGenerator[bytes, None]) -> None:
+        """The reply of a call comes in parts; one that nobody reads to its end must not outlive the attempt."""
+        if self._streams is None:
+            self._streams = weakref.WeakSet()
+        self._streams.add(stream)
+
     def end(self) -> None:
         """The attempt is over; calls that outlive it give their slots back by themselves."""
         self._over = True
+        for stream in self._streams or ():
+            if stream.ag_frame is not None and not stream.ag_running:  # its reader has forgotten it
+                self._closing.append(asyncio.get_running_loop().create_task(stream.aclose()))
         if self._handler:
             self._handler = False
             self._slots.give()
         self._changed()
+        self._on_timeout = None  # it leads back to the attempt: a cycle that only the collector would end
 
     def _keep_or_give(self) -> None:
         if self._handler or self._waiting or self._over:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from penstock.runtime.refused_reply import REFUSAL_HEADER
 # Errors of SDKs and HTTP libraries that say that nothing usable came back; by name, for none of them is imported.
 _NO_REPLY = frozenset({"APIConnectionError", "APITimeoutError", "TransportError", "TimeoutException"})
 
+# Some providers and proxies repeat the key in their complaint about it; errors are stored and shown.
+_KEY = re.compile(r"\b(?:sk|gsk|csk|xai|key)-[\w-]{12,}|(?<=Bearer )\S{8,}")
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -26,7 +30,8 @@ class Judgement:
     retry_after: float | None = None
 
     def as_text(self, attempt: int) -> str:
-        return json.dumps({"code": self.code, "message": self.message, "attempt": attempt}, ensure_ascii=False)
+        message = _KEY.sub("[key]", self.message)
+        return json.dumps({"code": self.code, "message": message, "attempt": attempt}, ensure_ascii=False)
 
 
 def judge(error: BaseException) -> Judgement:
@@ -69,11 +74,17 @@ def _reply_judgement(error: BaseException) -> Judgement | None:
     return Judgement(str(report.kind), str(error)[:2000], report.retryable, report.retry_after)
 
 
+def _below(error: BaseException) -> BaseException | None:
+    if isinstance(error, BaseExceptionGroup):
+        first: BaseException = error.exceptions[0]
+        return first
+    return error.__cause__ or error.__context__
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:
         seen.add(id(one))
         yield one
-        grouped = isinstance(one, BaseExceptionGroup)
-        one = one.exceptions[0] if grouped else one.__cause__ or one.__context__
+        one = _below(one)

@@ -17,15 +17,15 @@ _HERE = str(Path(__file__).parent)
 
 
 def wait_for(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on the loop from another thread and wait; refused on the loop's own thread, which it would block.
+    """The result of `work`, run on the loop from another thread; refused on the loop's own.
 
     Context variables of the calling thread, and with them the task and its scope, hold for `work` too.
     """
     if on_loop(loop):
         work.close()
         raise BlockingCall(
-            f"a synchronous call blocks the event loop at {_user_line()}; use the SDK's async client (or await the "
-            "step), or make the handler a plain function, which runs in a thread"
+            f"a synchronous call blocks the event loop at {_user_line()}; use the SDK's async client "
+            "(or await the step), or make the handler a plain function, which runs in a thread"
         )
     try:
         return asyncio.run_coroutine_threadsafe(work, loop).result()

@@ -20,6 +20,8 @@ from penstock.runtime.services import Services
 
 log = logging.getLogger("penstock.tasks")
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 class Running:
     """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being cancelled."""
@@ -49,7 +51,7 @@ class Runner:
         self.handlers = handlers
         self.policy = policy
         self._on_end = on_end
-        self._on_put_back = on_put_back
+        self.returned = on_put_back
         self._ends: list[Finish] = []
 
     def open(self, task: Claimed) -> Running:
@@ -72,7 +74,9 @@ class Runner:
             self._completed(running, result)
         except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
             self._interrupted(running, error)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
             self._raised(running, error)
         finally:
             context.parked = True  # what outlives its attempt makes no more steps
@@ -91,7 +95,7 @@ class Runner:
             text = None
         else:
             try:
-                text = json.dumps(result, separators=(",", ":"), ensure_ascii=False)
+                text = _encode(result)
             except (TypeError, ValueError) as error:
                 message = f"the handler of {running.task.type!r} returned what is no JSON: {error}"
                 self._failed(running, Judgement("result_not_json", message, retryable=False))
@@ -164,7 +168,7 @@ class Runner:
     def _send_back(self, item: PutBack) -> None:
         def deliver(outcomes: list[bool]) -> None:
             if outcomes[0]:
-                self._on_put_back([item])
+                self.returned([item])
 
         self.services.committer.send("put_back", [item], deliver, _lost)
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from penstock.errors import MissingExtra, Refused
+from penstock.runtime.connections import make_connections
 from penstock.runtime.exchange import Exchange
 from penstock.runtime.portal import on_loop, wait_for
 from penstock.runtime.refused_reply import refused_reply
@@ -48,7 +49,7 @@ def endpoint_name(url: Any, headers: Headers) -> str:
 def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
     """An async transport of `library`; `inner` makes the real connections (by default the library's own)."""
     http = http_library(library)
-    lower = inner if inner is not None else http.AsyncHTTPTransport(limits=_limits(http))
+    lower = inner if inner is not None else make_connections(http)
 
     class Body(http.AsyncByteStream):  # type: ignore[name-defined,misc]
         def __init__(self, chunks: AsyncIterator[bytes]) -> None:
@@ -79,7 +80,7 @@ def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any
 def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
     """A transport for synchronous clients in worker threads; the exchange itself runs on the manager's loop."""
     http = http_library(library)
-    lower = inner if inner is not None else http.AsyncHTTPTransport(limits=_limits(http))
+    lower = inner if inner is not None else make_connections(http)
     loop = exchange.services.loop
     closing: list[asyncio.Task[None]] = []
 
@@ -130,11 +131,6 @@ async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:
 def unsent_errors(http: ModuleType) -> tuple[type[BaseException], ...]:
     """The errors that prove that no byte of a request reached the provider."""
     return (http.ConnectError, http.ConnectTimeout, http.PoolTimeout, http.UnsupportedProtocol, http.ProxyError)
-
-
-def _limits(http: ModuleType) -> Any:
-    # The gate bounds calls; a second bound here would make them wait where nobody sees why.
-    return http.Limits(max_connections=None, max_keepalive_connections=200)
 
 
 def _wire(request: Any) -> WireRequest:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
+
 from penstock.cli.bench.measurement import BenchOptions, Figure, Measurement, at_least, at_most
 from penstock.cli.bench.processes import peak_bytes, simulator_process
 from penstock.cli.bench.rig import CHUNK, raw, scratch
@@ -34,6 +36,7 @@ class Ingest:
     first_call_after: float | None = None
     read_all_after: float | None = None
     memory: int | None = None
+    calls: int = 0
 
 
 def _file(options: BenchOptions) -> Iterator[Figure]:
@@ -43,6 +46,8 @@ def _file(options: BenchOptions) -> Iterator[Figure]:
             _write_requests(folder / "requests.jsonl", count)
             with simulator_process(SimulatorConfig(latency=Latency(a=0.05))) as base_url:
                 seen = _ingest(folder, base_url, durability)
+                stats = httpx2.get(httpx2.URL(base_url).join("/simulator/stats")).json()
+                seen.calls = stats["calls"]
         rows = raw(options, durability, options.size(50_000, 2_000), CHUNK).add
         yield from _figures(seen, durability, rows)
 
@@ -52,6 +57,7 @@ def _figures(seen: Ingest, durability: Durability, rows: float) -> Iterator[Figu
     rate = seen.lines / seen.read_all_after
     note = f"{seen.lines:,} lines, calls going on beside it; from the start of the process"
     yield Figure(f"lines taken in, {durability}", rate, "lines/s", rows, at_least(10_000), note)
+    yield Figure(f"calls made meanwhile, {durability}", seen.calls / seen.read_all_after, "calls/s")
     if seen.memory is not None:
         yield Figure(f"peak memory, {durability}", seen.memory / 1e6, "MB", None, at_most(300))
     if seen.lines_at_first_call is not None and seen.first_call_after is not None:

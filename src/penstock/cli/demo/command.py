@@ -90,4 +90,6 @@ def make_folder(given: str | None) -> Path:
         except FileExistsError:
             number += 1
         else:
+            # It may lie in a repository, and other people's texts do not belong there.
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
             return folder

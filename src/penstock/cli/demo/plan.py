@@ -90,9 +90,9 @@ FULL = Plan(
 )
 QUICK = Plan(
     requests=300,
-    requests_per_window=120,
-    tokens_per_window=80_000,
-    window_seconds=2.0,
+    requests_per_window=200,
+    tokens_per_window=130_000,
+    window_seconds=4.0,
     latency=Latency(a=0.1, b=0.0001, c=0.004),
     budget=Decimal("0.25"),
     concurrency=50,

@@ -80,17 +80,19 @@ def ending(console: Console, found: Evidence, judged: Sequence[Claim], folder: P
 
 
 def _next_steps(store: str) -> Table:
-    program = "penstock" if shutil.which("penstock") else shlex.quote(_near(Path(sys.argv[0]).absolute()))
+    program, ours = "penstock", Path(sys.argv[0]).absolute()
+    if shutil.which(program) is None and ours.is_file():
+        program = shlex.quote(_near(ours))
     where = shlex.quote(store)
     steps = (
-        (f"tasks --store {where}", "what ran; `show ID` tells all about one of them"),
-        (f"stats --store {where}", "counts, money, limits"),
-        ("simulator", "this provider on a port, for experiments of your own"),
-        ("run yours.jsonl -o results.jsonl --dry-run", "tokens, cost and time of a file of your own"),
+        ("what ran; `show ID` tells all about one", f"tasks --store {where}"),
+        ("counts, money, limits", f"stats --store {where}"),
+        ("this provider on a port", "simulator"),
+        ("what a file of your own would take", "run yours.jsonl -o results.jsonl --dry-run"),
     )
     table = Table.grid(padding=(0, 2))
-    for words, why in steps:
-        table.add_row(escape(f"  {program} {words}"), f"[dim]{escape(why)}[/]")
+    for why, words in steps:
+        table.add_row(f"  [dim]{escape(why)}[/]", escape(f"{program} {words}"))
     return table
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from penstock.cli.run.desk import OwnDesk
@@ -181,15 +182,9 @@ class Job:
         self._lonely_ticks = self._lonely_ticks + 1 if lonely else 0
         if self._lonely_ticks > 1:
             self._guard.settle(running)
-        self._progress.show(
-            observer.look(
-                writer.batch,
-                writer.books,
-                writer.counts,
-                feeder.read_lines,
-                _total(opened, feeder, self._options),
-            )
-        )
+        total = _total(opened, feeder, self._options)
+        now = observer.look(writer.batch, writer.books, writer.counts, feeder.read_lines, total)
+        self._progress.show(replace(now, stopping=self._stop.is_set()))
 
     def _made_client(self) -> ModelClient:
         assert self._client is not None

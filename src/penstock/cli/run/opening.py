@@ -54,25 +54,22 @@ def open_job(store: Store, options: RunOptions, say: Say, retry: Retry) -> Opene
             "anew with "
             "--restart"
         )
-    outputs = Outputs(Path(batch.output_path), Path(batch.errors_path), options.durability == "full")
-    try:
+    with contextlib.ExitStack() as undo:
+        outputs = Outputs(batch, options.durability == "full")
+        undo.callback(outputs.close)
         source = _source(options, batch)
-        if not continued:
+        undo.callback(source.close)
+        if continued:
+            if options.retry_failed:
+                say(f"{retry(batch):,} failed lines get another try")
+                batch = _row(store, batch)
+        else:
             if found is not None:
                 _abandon(store, found)
             batch = store.run(lambda transaction: transaction.open_batch(batch))
-        elif options.retry_failed:
-            say(f"{retry(batch):,} failed lines get another try")
-            batch = _row(store, batch)
-        whole = mend(store, batch, say)
-        if whole is not batch:
-            outputs.close()
-            outputs = Outputs(Path(batch.output_path), Path(batch.errors_path), options.durability == "full")
-        batch = _keeping(store, whole, options.keep == "all")
-        outputs.cut(batch)
-    except BaseException:
-        outputs.close()
-        raise
+        batch = _keeping(store, mend(store, batch, say), options.keep == "all")
+        outputs.reopen(batch)
+        undo.pop_all()
     seen = Fingerprint.read(batch.fingerprint)
     lines = lines_from(source, options.max_line_bytes, seen, batch.read_bytes, batch.read_lines)
     if continued:

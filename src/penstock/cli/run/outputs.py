@@ -37,14 +37,20 @@ else:
 class Outputs:
     """Both files of a batch, open for appending and locked: nobody else writes them."""
 
-    def __init__(self, results: Path, errors: Path, sync: bool) -> None:
+    def __init__(self, batch: Batch, sync: bool) -> None:
         self._sync = sync
-        self.results = _open(results)
-        self.errors = _open(errors)
+        self.results = _open(Path(batch.output_path))
+        try:
+            self.errors = _open(Path(batch.errors_path))
+        except BaseException:
+            self.results.close()
+            raise
 
-    def cut(self, batch: Batch) -> None:
-        """Cut what is behind the recorded lengths: lines that were being written when an earlier run was
-        killed."""
+    def reopen(self, batch: Batch) -> None:
+        """Begin to append to the files that are there now (`mend` may have put others in their place), behind
+        the recorded lengths: what is there was being written when an earlier run was killed."""
+        self.close()
+        self.results, self.errors = _open(Path(batch.output_path)), _open(Path(batch.errors_path))
         for file, length in ((self.results, batch.results_bytes), (self.errors, batch.errors_bytes)):
             file.truncate(length)
             file.seek(length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,25 @@ class SqliteDatabase:
         self._execute("release verb")
 
 
-def connect(path: Path | str, *, write: bool, durability: str, busy_seconds: float) -> sqlite3.Connection:
-    """A connection in autocommit mode, set up for its use; raises `sqlite3.Error`."""
+def connect(
+    path: Path | str,
+    *,
+    write: bool,
+    durability: str,
+    busy_seconds: float,
+    check: Callable[[sqlite3.Connection], None] = lambda _: None,
+) -> sqlite3.Connection:
+    """A connection in autocommit mode, set up for its use; raises `sqlite3.Error`.
+
+    `check` may refuse the file by raising; nothing was written to it by then.
+    """
     if path == MEMORY:
         connection: sqlite3.Connection = sqlite3.connect(MEMORY, **_OPTIONS)
     else:
         address = Path(path).as_uri() + ("?mode=rw" if write else "?mode=ro")
         connection = sqlite3.connect(address, uri=True, timeout=busy_seconds, **_OPTIONS)
     try:
+        check(connection)
         _set_up(connection, write, durability)
     except BaseException:
         connection.close()

@@ -46,14 +46,20 @@ def migrate(connection: sqlite3.Connection, path: str, scripts: dict[int, str] |
 
 
 def check_version(connection: sqlite3.Connection, path: str, newest: int, required: bool = False) -> None:
-    """Refuse a file that is newer, somebody else's, or (`required`) not set up."""
-    version = stored_version(connection)
+    """Refuse a file that is newer, somebody else's, or (`required`) not set up. Writes nothing."""
+    # In one transaction, or a schema that another process makes meanwhile looks like somebody else's.
+    connection.execute("begin")
+    try:
+        version = stored_version(connection)
+        tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
+    finally:
+        connection.execute("rollback")
     if version is not None and version > newest:
         raise StoreTooNew(
             f"{path} was written by a newer version of penstock (schema {version}, this one knows {newest}); "
             "upgrade penstock, or name another store"
         )
-    if version is None and connection.execute("select count(*) from sqlite_master").fetchone()[0]:
+    if version is None and tables:
         raise StoreError(f"{path} is a SQLite database, but not one of penstock; name another store")
     if required and version != newest:
         raise StoreError(f"{path} is not set up for this version of penstock; open it once for writing")

@@ -71,7 +71,13 @@ class SqliteStore:
             if read_only:
                 return cls(str(file), *_open_for_reading(file, busy_seconds), True)
             prepare(file)
-            writer = connect(file, write=True, durability=durability, busy_seconds=busy_seconds)
+            writer = connect(
+                file,
+                write=True,
+                durability=durability,
+                busy_seconds=busy_seconds,
+                check=lambda found: check_version(found, str(file), max(migrations())),
+            )
             try:
                 migrate(writer, str(file))
                 reader = connect(file, write=False, durability=durability, busy_seconds=busy_seconds)

@@ -1,0 +1,36 @@
+"""Turns of a time slice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from penstock.model.rank import Rank
+from penstock.model.standing import Standing
+from penstock.policies.base import Strategy, advanced, line_time
+from penstock.policies.settings import positive
+
+
+class RoundRobin(Strategy):
+    """`time_slice` seconds of service, then to the back of the line at the end of the step.
+
+    A step is never cut, so a turn lasts at most a slice and a step. Who gives way before its slice is used
+    keeps its place in line.
+    """
+
+    name = "round_robin"
+    preemptive = True
+
+    def __init__(self, time_slice: float = 1.0) -> None:
+        self.time_slice = positive("time_slice", time_slice)
+
+    def rank(self, task: Standing, now: float) -> Rank:
+        return Rank(0, line_time(task))
+
+    def stepped(self, task: Standing, service: float, seconds: float, now: float) -> Standing:
+        after = advanced(task, service, seconds)
+        if after.slice_used < self.time_slice:
+            return after
+        return replace(after, turn_at=max(now, line_time(task)), slice_used=0.0)
+
+    def overtaken_within(self, task: Standing) -> float:
+        return 0.0
