@@ -136,8 +136,8 @@ class StepError(PenstockError):
 class CallFailed(StepError):
     """A model call that ended without a usable reply.
 
-    `status` is the HTTP status or `None` when nothing came back; `retryable` says whether the same request may
-    work later, `retry_after` in how many seconds the provider asked for.
+    `status` is the HTTP status or `None` when nothing came back; `retryable` says whether the same request
+    may work later, `retry_after` in how many seconds the provider asked for.
     """
 
     code = "call_failed"

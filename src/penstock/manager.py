@@ -149,7 +149,9 @@ class Manager:
 
     def sync_transport(self, library: str = "httpx2") -> Any:
         """The same for synchronous clients in synchronous handlers."""
-        return make_sync_transport(self.node.services.exchange, library)
+        made = make_sync_transport(self.node.services.exchange, library)
+        self._transports.append(made)
+        return made
 
     # In and out
 

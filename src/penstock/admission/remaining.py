@@ -121,8 +121,8 @@ class ProviderMeter(Meter):
     def _unexplained(self, used: float, at_start: float) -> float:
         """What of the reported use is somebody else's.
 
-        Nobody says whether a report is as of the call's start or of its end: the instant is right at which our own
-        use, taken from the reported, leaves the steadier rest.
+        Nobody says whether a report is as of the call's start or of its end: the instant is right at which
+        our own use, taken from the reported, leaves the steadier rest.
         """
         start = self._rest_at_start.take(used - at_start)
         end = self._rest_at_end.take(used - self.mark()[1])

@@ -68,4 +68,8 @@ def _programs(trace: Trace, service: ServiceModel) -> tuple[list[float], list[fl
         if len(later) == len(pending):
             break  # a circle; the replay refuses it by name
         pending = later
-    return [arrival[name] for name in arrival], [size[name] for name in arrival], [longest[n] for n in arrival]
+    return (
+        [arrival[name] for name in arrival],
+        [size[name] for name in arrival],
+        [longest[n] for n in arrival],
+    )

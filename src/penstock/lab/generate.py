@@ -42,7 +42,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.programs not in SHAPES:
-            raise ConfigurationError(f"programs={self.programs} is unknown: choose one of {', '.join(SHAPES)}")
+            raise ConfigurationError(
+                f"programs={self.programs} is unknown: choose one of {', '.join(SHAPES)}"
+            )
         for name in ("requests", "rate", "prompt", "output", "most_tokens", "tenants", "calls"):
             if getattr(self, name) <= 0:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: give a number above 0")

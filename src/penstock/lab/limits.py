@@ -10,7 +10,17 @@ from itertools import count
 from random import Random
 from typing import Literal
 
-from penstock.admission import Admit, Ask, Gate, GateLimits, Grant, Observed, OutputEstimator, RateLimit, Reject
+from penstock.admission import (
+    Admit,
+    Ask,
+    Gate,
+    GateLimits,
+    Grant,
+    Observed,
+    OutputEstimator,
+    RateLimit,
+    Reject,
+)
 from penstock.errors import ConfigurationError
 from penstock.lab.calls import Call
 from penstock.lab.engine import Replay, Segment

@@ -57,7 +57,9 @@ class ProgramBook:
                     open_calls.append(child)
         if len(open_calls) < len(calls):
             stuck = sorted({one.request.program for one in calls if missing.get(one.row)})
-            raise ConfigurationError(f"calls depend on each other in a circle in program {', '.join(stuck[:5])}")
+            raise ConfigurationError(
+                f"calls depend on each other in a circle in program {', '.join(stuck[:5])}"
+            )
 
     def roots(self, calls: Sequence[Call]) -> list[Call]:
         """The calls that depend on nothing."""

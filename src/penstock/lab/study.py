@@ -106,11 +106,11 @@ def run_study(
     return Study(_facts(trace, setup), setup, rates, bounds, outcomes)
 
 
-def _outcome(
-    text: str, load: float | None, trace: Trace, setup: Setup, rates: RateSetup | None
-) -> Outcome:
+def _outcome(text: str, load: float | None, trace: Trace, setup: Setup, rates: RateSetup | None) -> Outcome:
     policy = read_policy(text)
-    done: Replay = replay(trace, policy, setup) if rates is None else limited_replay(trace, policy, setup, rates)
+    done: Replay = (
+        replay(trace, policy, setup) if rates is None else limited_replay(trace, policy, setup, rates)
+    )
     if not done.calls:
         raise ConfigurationError(f"under {text} nothing of {trace.name} came to its end: raise the limits")
     limits = None

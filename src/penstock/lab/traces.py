@@ -128,7 +128,9 @@ def _json_rows(place: Path, file: Any) -> Iterator[tuple[int, Mapping[str, Any]]
             raise ConfigurationError(f"{place}, line {line}: a JSON object is expected, such as {_EXAMPLE}")
         missing = [name for name in REQUIRED if name not in row]
         if missing:
-            raise ConfigurationError(f"{place}, line {line}: no {', '.join(missing)}; a line is such as {_EXAMPLE}")
+            raise ConfigurationError(
+                f"{place}, line {line}: no {', '.join(missing)}; a line is such as {_EXAMPLE}"
+            )
         yield line, row
 
 

@@ -78,7 +78,10 @@ class Flows:
         return self._waiting
 
     def arrive(self, flow: str, now: float) -> None:
-        """`flow` has a task waiting; one that had none is lifted to the lowest that has, or the last served."""
+        """`flow` has a task waiting; one that had none is lifted to the lowest of those that have.
+
+        Where nobody has, to the one that was served last.
+        """
         one = self._flow(flow)
         if one.waiting_since is not None:
             return

@@ -1,7 +1,7 @@
 """The line in front of the gate: calls wait here in rank order and go through together with their slot.
 
-The rule is `admission.Gate`; this file only keeps the lines, asks the rule when something may have changed, writes
-the intents of all that were admitted in one transaction, and wakes their callers when that is durable.
+The rule is `admission.Gate`; this file only keeps the lines, asks the rule when something may have changed,
+writes the intents of all that were admitted in one transaction, and wakes their callers when that is durable.
 """
 
 from __future__ import annotations
@@ -99,10 +99,11 @@ class Admitter:
         slots.on_free.append(self.pump_soon)
 
     async def admit(self, asks: Sequence[Ask], caller: Caller) -> Permit:
-        """Wait until the gate admits one of `asks` (the same call by alternative endpoints); its intent is durable.
+        """Wait until the gate admits one of `asks` (the same call by alternative endpoints); its intent is
+        durable.
 
-        Raises `RequestTooLarge`, `BudgetExhausted` or `PriceUnknown` for what waiting cannot help, and `Parked`
-        when the node is stopping.
+        Raises `RequestTooLarge`, `BudgetExhausted` or `PriceUnknown` for what waiting cannot help, and
+        `Parked` when the node is stopping.
         """
         if self._closed:
             raise Parked
@@ -128,7 +129,8 @@ class Admitter:
             self.waiting_by_lane[caller.lane] -= 1
 
     async def regain_slot(self, caller: Caller) -> None:
-        """Wait for a slot for a handler that comes back from a wait; it goes before calls, which are new work."""
+        """Wait for a slot for a handler that comes back from a wait; it goes before calls, which are new
+        work."""
         if self._closed:
             raise Parked
         self._order += 1
@@ -269,4 +271,3 @@ class Admitter:
         if at is not None:
             delay = max(0.0005, at - now)
             self._timer = asyncio.get_running_loop().call_later(delay, self.pump_soon)
-

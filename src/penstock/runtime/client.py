@@ -40,8 +40,8 @@ class ModelClient:
         await self._transport.aclose()
 
     async def post(self, path: str, body: dict[str, Any]) -> ModelReply:
-        """The reply to one call. Raises `CallFailed` for an error of the provider, a reply that is no JSON, or no
-        reply; `Refused` when the gate can never admit it."""
+        """The reply to one call. Raises `CallFailed` for an error of the provider, a reply that is no JSON,
+        or no reply; `Refused` when the gate can never admit it."""
         model = body.get("model")
         endpoints = [one for one in self._endpoints if one.serves(model)]
         if not endpoints:

@@ -1,7 +1,7 @@
 """Connections to providers: a stack of transports of one connection each, the last used on top.
 
-One pool for all would look at every idle connection at every request; with a thousand calls in flight that costs
-more than the calls themselves.
+One pool for all would look at every idle connection at every request; with a thousand calls in flight that
+costs more than the calls themselves.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ def current_validator() -> Callable[[Any], Any] | None:
 
 
 class TaskContext:
-    """Handed to a handler. Steps made through it are recorded before the handler goes on, so that after a crash
-    they answer from the journal and are not paid again."""
+    """Handed to a handler. Steps made through it are recorded before the handler goes on, so that after a
+    crash they answer from the journal and are not paid again."""
 
     def __init__(self, task: Claimed, options: TaskOptions, services: Services) -> None:
         self.task = task

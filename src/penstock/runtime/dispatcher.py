@@ -17,8 +17,8 @@ log = logging.getLogger("penstock.dispatch")
 
 MOST_PER_CLAIM = 512
 
-# A task that was under way in so many crashes runs with no other such task beside it, so that the one that is to
-# blame is found and the others are not.
+# A task that was under way in so many crashes runs with no other such task beside it, so that the one that is
+# to blame is found and the others are not.
 SUSPECT_AFTER = 2
 SUSPECTS_WAIT_SECONDS = 0.2
 

@@ -81,8 +81,8 @@ class Exchange:
     async def call(self, request: WireRequest, routes: Sequence[Route]) -> WireReply:
         """The reply to `request` by one of `routes`.
 
-        Raises what the HTTP library raises, `Refused` for what the gate can never admit, and `ReplyRejected` when a
-        validator is set and the reply does not pass.
+        Raises what the HTTP library raises, `Refused` for what the gate can never admit, and `ReplyRejected`
+        when a validator is set and the reply does not pass.
         """
         shape = read_call(request.method, request.path, request.body)
         position = current_position()
@@ -325,7 +325,9 @@ class Exchange:
     def _warn_once(self, call: Call) -> None:
         if call.context is None and "outside" not in self._warned:
             self._warned.add("outside")
-            log.warning("a model call was made outside any task: it is limited and metered, but not journaled")
+            log.warning(
+                "a model call was made outside any task: it is limited and metered, but not journaled"
+            )
         path = call.shape.path
         if call.shape.family is Family.UNKNOWN and path not in self._warned and len(self._warned) < 100:
             self._warned.add(path)

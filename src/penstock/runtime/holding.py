@@ -13,11 +13,11 @@ from penstock.runtime.slots import Slots
 
 
 class Holding:
-    """Keeps the books of one attempt. A slot is given up at every wait and comes back with the permit, so a handler
-    that waits never keeps others from running; time counts only while a slot is held.
+    """Keeps the books of one attempt. A slot is given up at every wait and comes back with the permit, so a
+    handler that waits never keeps others from running; time counts only while a slot is held.
 
-    While any branch of the handler waits, the slot of a call that ended goes back too: a handler that kept it could
-    keep its own calls from ever going.
+    While any branch of the handler waits, the slot of a call that ended goes back too: a handler that kept it
+    could keep its own calls from ever going.
     """
 
     __slots__ = (
@@ -94,7 +94,8 @@ class Holding:
         self._keep_or_give()
 
     def stream_begins(self, stream: AsyncGenerator[bytes, None]) -> None:
-        """The reply of a call comes in parts; one that nobody reads to its end must not outlive the attempt."""
+        """The reply of a call comes in parts; one that nobody reads to its end must not outlive the
+        attempt."""
         if self._streams is None:
             self._streams = weakref.WeakSet()
         self._streams.add(stream)

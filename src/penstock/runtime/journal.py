@@ -1,7 +1,7 @@
 """The journal of one task in memory: recorded steps answer, new ones are numbered.
 
-The occurrence of a step advances only when a result is recorded, so a call that an SDK retries by itself keeps its
-place, and equal calls under way at once are numbered in the order in which they are recorded.
+The occurrence of a step advances only when a result is recorded, so a call that an SDK retries by itself
+keeps its place, and equal calls under way at once are numbered in the order in which they are recorded.
 """
 
 from __future__ import annotations

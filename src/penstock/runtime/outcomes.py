@@ -13,7 +13,8 @@ from penstock.errors import CallFailed, PenstockError, Refused, ReplyRejected, S
 from penstock.llm.refusals import read_refusal
 from penstock.runtime.refused_reply import REFUSAL_HEADER
 
-# Errors of SDKs and HTTP libraries that say that nothing usable came back; by name, for none of them is imported.
+# Errors of SDKs and HTTP libraries that say that nothing usable came back; by name, for none of them is
+# imported.
 _NO_REPLY = frozenset({"APIConnectionError", "APITimeoutError", "TransportError", "TimeoutException"})
 
 # Some providers and proxies repeat the key in their complaint about it; errors are stored and shown.

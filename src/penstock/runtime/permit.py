@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then -1."""
+    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then
+    -1."""
 
     rank: Rank
     task: int | None = None
@@ -28,8 +29,8 @@ class Caller:
 
 
 class Permit:
-    """The right to make one call. Exactly one of `settle`, `uncertain`, `release` ends it; the slot stays with the
-    caller, who gives it back by itself."""
+    """The right to make one call. Exactly one of `settle`, `uncertain`, `release` ends it; the slot stays
+    with the caller, who gives it back by itself."""
 
     __slots__ = ("_admitter", "_ended", "_sent_at", "ask", "caller", "grant", "id")
 

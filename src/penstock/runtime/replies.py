@@ -9,8 +9,16 @@ from typing import Any
 
 Headers = list[tuple[str, str]]
 
-# Kept with a recorded reply: what SDKs read. Cookies, limits and lengths belong to the moment, not to the reply.
-_KEPT = ("content-type", "x-request-id", "request-id", "openai-version", "openai-model", "openai-processing-ms")
+# Kept with a recorded reply: what SDKs read. Cookies, limits and lengths belong to the moment, not to the
+# reply.
+_KEPT = (
+    "content-type",
+    "x-request-id",
+    "request-id",
+    "openai-version",
+    "openai-model",
+    "openai-processing-ms",
+)
 
 
 @dataclass(slots=True)
@@ -25,8 +33,8 @@ class WireRequest:
     on_sent: Callable[[], None] | None = None
 
     def trace(self) -> Callable[[str, Any], Awaitable[None]]:
-        """A trace hook of httpcore that tells when the last byte of the request has really left: a new connection
-        takes its time, and limits count from there."""
+        """A trace hook of httpcore that tells when the last byte of the request has really left: a new
+        connection takes its time, and limits count from there."""
 
         async def note(event: str, info: Any) -> None:
             if self.on_sent is not None and event.endswith(".send_request_body.complete"):
@@ -69,8 +77,8 @@ Send = Callable[[WireRequest], Awaitable[WireReply]]
 
 @dataclass(slots=True)
 class Route:
-    """A way to make a call: the endpoint's name for limits, its address, and how to send. `unsent` are the errors
-    that prove that nothing was billed, because no byte of the request reached the provider."""
+    """A way to make a call: the endpoint's name for limits, its address, and how to send. `unsent` are the
+    errors that prove that nothing was billed, because no byte of the request reached the provider."""
 
     endpoint: str
     base_url: str

@@ -24,7 +24,8 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class Running:
-    """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being cancelled."""
+    """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being
+    cancelled."""
 
     __slots__ = ("begun", "context", "future", "leave", "task")
 

@@ -19,8 +19,8 @@ async def relay(
 ) -> AsyncGenerator[bytes, None]:
     """The reply's bytes, event by event, without the usage chunk that only we asked for.
 
-    A stream that is cut, or whose reader goes away, is not recorded and is booked at its hold. The first item is
-    empty and to be dropped: from then on closing the stream, or forgetting it, ends the call.
+    A stream that is cut, or whose reader goes away, is not recorded and is booked at its hold. The first item
+    is empty and to be dropped: from then on closing the stream, or forgetting it, ends the call.
     """
     assert reply.chunks is not None
     incoming, close = reply.chunks, reply.close

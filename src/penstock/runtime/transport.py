@@ -1,4 +1,5 @@
-"""HTTP transports that put any SDK on `httpx2` (or `httpx`) behind gate and journal, without change of its code.
+"""HTTP transports that put any SDK on `httpx2` (or `httpx`) behind gate and journal, without change of its
+code.
 
     client = AsyncOpenAI(http_client=httpx2.AsyncClient(transport=transport))
 
@@ -40,7 +41,9 @@ def http_library(name: str) -> ModuleType:
 
 def endpoint_name(url: Any, headers: Headers) -> str:
     """What limits of this address and key are kept under: the host, and six digits of the key's hash."""
-    key = next((text for name, text in headers if name.lower() in ("authorization", "x-api-key", "api-key")), "")
+    key = next(
+        (text for name, text in headers if name.lower() in ("authorization", "x-api-key", "api-key")), ""
+    )
     place = url.host if url.port is None else f"{url.host}:{url.port}"
     key = key.removeprefix("Bearer ")
     return f"{place}#{hashlib.sha256(key.encode()).hexdigest()[:6]}" if key else str(place)
@@ -63,7 +66,8 @@ def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any
             await self._chunks.aclose()  # type: ignore[attr-defined]
 
     class GatedTransport(http.AsyncBaseTransport):  # type: ignore[name-defined,misc]
-        """Every request of the client waits its turn at the gate, is metered, and answers from the journal."""
+        """Every request of the client waits its turn at the gate, is metered, and answers from the
+        journal."""
 
         async def handle_async_request(self, request: Any) -> Any:
             await request.aread()
@@ -78,7 +82,8 @@ def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any
 
 
 def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
-    """A transport for synchronous clients in worker threads; the exchange itself runs on the manager's loop."""
+    """A transport for synchronous clients in worker threads; the exchange itself runs on the manager's
+    loop."""
     http = http_library(library)
     lower = inner if inner is not None else make_connections(http)
     loop = exchange.services.loop
@@ -130,7 +135,13 @@ async def _next_chunk(chunks: AsyncIterator[bytes]) -> bytes | None:
 
 def unsent_errors(http: ModuleType) -> tuple[type[BaseException], ...]:
     """The errors that prove that no byte of a request reached the provider."""
-    return (http.ConnectError, http.ConnectTimeout, http.PoolTimeout, http.UnsupportedProtocol, http.ProxyError)
+    return (
+        http.ConnectError,
+        http.ConnectTimeout,
+        http.PoolTimeout,
+        http.UnsupportedProtocol,
+        http.ProxyError,
+    )
 
 
 def _wire(request: Any) -> WireRequest:

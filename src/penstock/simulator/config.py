@@ -55,8 +55,9 @@ class Limits:
     `counting`: `actual` counts input on arrival and output on completion; `reserved` counts input plus the
     output cap on arrival and never corrects; `reserved_refund` corrects that to the actual usage on
     completion, where it was counted.
-    `uncapped_reserve` stands for the cap of a request without one. `headers_at` says as of when a good reply's
-    headers tell what remains: the call's `admission`, as a limiter in front of a model does, or its `end`.
+    `uncapped_reserve` stands for the cap of a request without one. `headers_at` says as of when a good
+    reply's headers tell what remains: the call's `admission`, as a limiter in front of a model does, or its
+    `end`.
     """
 
     requests_per_window: int | None = None

@@ -223,7 +223,9 @@ class Provider:
             await exchange.gone_within(None)
             return False
         turn.run.stats.by_status[200] += 1
-        await exchange.start(200, [EVENT_TYPE, *wire.limit_headers(turn.gauges or self._gauges(turn.limiter))])
+        await exchange.start(
+            200, [EVENT_TYPE, *wire.limit_headers(turn.gauges or self._gauges(turn.limiter))]
+        )
         loop_time = asyncio.get_running_loop().time
         due = loop_time()
         last, middle = len(frames) - 1, len(frames) // 2

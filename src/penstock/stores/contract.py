@@ -67,7 +67,9 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Money and use of one quarter of an hour (`slice` = epoch // 900) by tenant and model; pico-dollars."""
+    """Money and use of one quarter of an hour (`slice` = epoch // 900) by tenant and model; pico-dollars.
+
+    `cost` is settled money; `uncertain` comes on top of it, and both lie in the slice of the settlement."""
 
     slice: int
     tenant: str
@@ -254,8 +256,8 @@ class Transaction(Reader, Protocol):
         it)."""
 
     def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
-        """Book each once: False when it was not held any more. Adds tokens and cost to the task, to the
-        spending of its quarter of an hour, tenant and model, and to its flow."""
+        """Book each once: False when it was not held any more. Adds tokens and cost to the spending of its
+        quarter of an hour, tenant and model, to its flow and, unless it is uncertain, to the task."""
 
     def release_uncertain(self, ids: Sequence[int]) -> list[bool]:
         """Give back the money of uncertain reservations that a person looked into."""

@@ -38,8 +38,8 @@ def alike(flow: str) -> float:
 class Trial:
     """Flows that always have tasks waiting, served with so many reservations open at once.
 
-    `drawn(flow, chance)` gives an estimate and the true usage; `served` is true usage per weight, the estimate
-    where a reservation is open.
+    `drawn(flow, chance)` gives an estimate and the true usage; `served` is true usage per weight, where a
+    reservation is open the estimate.
     """
 
     names: Iterable[str]

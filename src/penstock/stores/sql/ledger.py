@@ -38,7 +38,7 @@ class _Booking:
         spend[2] += sign
         spend[3] += input_tokens
         spend[4] += output_tokens
-        if task is not None:
+        if task is not None and sure:  # a task tells what its replies used, not what a cut call may have
             sums = self.tasks[task]
             sums[0] += input_tokens
             sums[1] += output_tokens
