@@ -82,11 +82,7 @@ def test_200_calls_at_once_against_a_budget_for_50(make_job, serve, figures):
     figures(f"{good} of 50 succeeded, highest booked {highest / budget:.4f} of the budget")
 
 
-@pytest.mark.parametrize(
-    ("answered", "left_at_most"),
-    [pytest.param(10, 4.1, id="early", marks=pytest.mark.slow), pytest.param(30, 1.1, id="late")],
-)
-def test_a_budget_survives_kill_dash_nine(make_job, serve, figures, answered, left_at_most):
+def test_a_budget_survives_kill_dash_nine(make_job, serve, figures):
     """Money of calls in flight at the kill stays booked as uncertain: nobody knows what they cost.
 
     So 49 cannot succeed, for the provider has billed the others: results and uncertain money together use the
@@ -95,13 +91,13 @@ def test_a_budget_survives_kill_dash_nine(make_job, serve, figures, answered, le
     provider, budget = provider_of(serve, 0.3), 50 * TRUE_COST
     job = budget_job(make_job, provider, 200, "--budget", usd(budget))
     job.start()
-    job.reach(lambda: (now := provider.stats())["answered"] >= answered and now["in_flight"] >= 5)
+    job.reach(lambda: (now := provider.stats())["answered"] >= 12 and now["in_flight"] >= 5)
     job.kill()
     code, said = job.run()
     assert code == 4, said
     good, uncertain, _ = check_budget(job, provider, budget)
     assert uncertain > 0
-    assert budget - good * TRUE_COST - uncertain < left_at_most * TRUE_COST
+    assert budget - good * TRUE_COST - uncertain < 4.1 * TRUE_COST
     assert provider.stats()["paid"]["answered_twice"] == 0
     figures(f"{good} succeeded, {uncertain / TRUE_COST:.2f} calls' worth are uncertain")
 
@@ -129,9 +125,10 @@ def test_a_daily_budget_lets_calls_wait_and_says_so(make_job, serve):
     provider, budget = provider_of(serve, 0.05), 6 * TRUE_COST
     job = budget_job(make_job, provider, 20, "--daily-budget", usd(budget), "--zone", zone_with_a_long_day())
     job.start()
+    job.reach(lambda: provider.stats()["answered"])
 
     def waiting():
-        found = read_store(job.store, lambda reader: reader.waits()) if job.store.exists() else []
+        found = read_store(job.store, lambda reader: reader.waits())
         return [one for one in found if one.reason == "period"]
 
     (first, *_) = job.reach(waiting, every=0.05)

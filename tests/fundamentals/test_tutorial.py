@@ -213,7 +213,7 @@ async def test_an_attempt_that_takes_too_long_is_ended(settings):
     manager = Manager(settings)
     manager.register("slow", slow, options=TaskOptions(timeout=0.05, max_retries=0))
     async with manager:
-        with pytest.raises(TaskFailed, match="timeout of 0.05 seconds"):
+        with pytest.raises(TaskFailed, match=r"timeout of 0\.05 seconds"):
             await manager.wait(await manager.submit("slow"))
 
 

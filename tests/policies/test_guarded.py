@@ -9,7 +9,7 @@ from penstock.model.rank import Rank
 from penstock.model.standing import Standing
 from penstock.policies import Guarded, Strategy, policy_named
 from penstock.policies.base import advanced
-from penstock.testing import run_policy_suite
+from penstock.testing.policy_suite_standings import NOW, standings
 
 TASK = Standing(1_000.0, priority=30)
 
@@ -130,18 +130,16 @@ def test_what_ends_a_process_is_let_through():
         Guarded(Odd(rank=KeyboardInterrupt())).rank(TASK, 1.0)
 
 
-@pytest.mark.parametrize("answer", [ValueError("a"), Rank(0, float("nan")), None])
-def test_guarded_it_keeps_the_contract(answer, caplog):
-    def make():
-        class Broken(Strategy):
-            name = "broken"
+def test_a_policy_that_fails_for_some_leaves_the_others_alone(caplog):
+    class Picky(Strategy):
+        name = "picky"
 
-            def rank(self, task, now):
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
+        def rank(self, task, now):
+            return Rank(0, task.entered_at - 1e6 / (task.priority - 20))
 
-        return Guarded(Broken())
-
-    report = run_policy_suite(make)
-    assert set(report.failed) <= {"purity"}, "it remembers what it has said, and nothing else"
+    guarded, tasks = Guarded(Picky()), standings()
+    ranks = [guarded.rank(task, NOW) for task in tasks]
+    for task, rank in zip(tasks, ranks, strict=True):
+        assert rank == (Rank(0, task.entered_at) if task.priority == 20 else Picky().rank(task, NOW))
+    assert guarded.failures == sum(task.priority == 20 for task in tasks) > 0
+    assert len(caplog.records) == 1

@@ -12,7 +12,7 @@ from penstock.stores.sqlite.store import SqliteStore
 
 async def wait_until(condition, seconds=10):
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

@@ -1,7 +1,6 @@
 """What a crash leaves is taken back: nothing acknowledged is lost, nothing recorded is done again."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -55,7 +54,7 @@ def notes(tmp_path):
 
 async def wait_until(condition, seconds=20):
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
@@ -104,7 +103,7 @@ async def test_a_task_that_kills_its_process_three_times_fails_as_poison(tmp_pat
     async with manager:
         (task,) = await manager.read(lambda reader: reader.tasks(_everything()))
         assert task.status is TaskStatus.FAILED
-        with pytest.raises(TaskFailed, match="poison|killed|crash"):
+        with pytest.raises(TaskFailed, match="poison"):
             await manager.wait(task.id)
 
 
@@ -172,7 +171,6 @@ async def test_a_disk_that_is_full_stops_the_manager_with_a_clear_error(tmp_path
     async with Manager(Settings(store=store)) as manager:
         tasks = await manager.read(lambda reader: reader.tasks(_everything(), limit=1000))
     assert len(tasks) >= int(acknowledged) > 0
-    assert os.path.exists(store)
 
 
 def _everything():

@@ -13,8 +13,8 @@ def lower_bound(trace: Trace, slots: int, service: ServiceModel) -> float:
     """Seconds of mean completion (of programs, where there are some) that any schedule takes at least.
 
     Two relaxations, the larger counts: nobody ever waits, so a request takes its service and a program its
-    longest path with think times; and one machine `slots` times as fast that serves the shortest remaining work
-    first, which is optimal there (Schrage 1968) and can imitate any schedule on the slots.
+    longest path with think times; and one machine `slots` times as fast that serves the shortest remaining
+    work first, which is optimal there (Schrage 1968) and can imitate any schedule on the slots.
     """
     if trace.has_programs:
         arrivals, sizes, alone = _programs(trace, service)

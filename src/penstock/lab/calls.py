@@ -13,8 +13,8 @@ _NOT_YET = Standing(0.0)
 class Call:
     """Everything a replay knows of one request. Instants are seconds of virtual time, -1 before they come.
 
-    `arrival` is when it stood in line first: a call of a program waits for what it depends on. `service` is seconds
-    on a slot in all, `left` the output tokens still to come; `ticket` counts its places in line.
+    `arrival` is when it stood in line first: a call of a program waits for what it depends on. `service` is
+    seconds on a slot in all, `left` the output tokens still to come; `ticket` counts its places in line.
     """
 
     __slots__ = (

@@ -91,7 +91,7 @@ def line_chart(series: Sequence[Series], axes: Axes) -> str:
 
 
 def bar_chart(bars: Sequence[tuple[str, float, int]], bound: float, label: str) -> str:
-    """Horizontal bars (name, value, colour number), with a line at `bound`; by logarithm where they differ widely."""
+    """Horizontal bars (name, value, colour number) and a line at `bound`; logarithmic where they differ widely."""
     row, left = 26, 190
     height = TOP + row * len(bars) + BOTTOM
     values = [value for _, value, _ in bars]
@@ -111,7 +111,8 @@ def bar_chart(bars: Sequence[tuple[str, float, int]], bound: float, label: str) 
     at = x(bound)
     parts.append(
         f'<line class="bound" x1="{at}" y1="{TOP}" x2="{at}" y2="{bottom}"/>'
-        f'<text class="label" x="{at}" y="{bottom + 15}" text-anchor="middle">lower bound {_amount(bound)}</text>'
+        f'<text class="label" x="{at}" y="{bottom + 15}" text-anchor="middle">'
+        f"lower bound {_amount(bound)}</text>"
         f'<text class="label" x="{(left + WIDTH - 70) / 2}" y="{bottom + 33}" text-anchor="middle">'
         f"{escape(label)}{', logarithmic' if wide else ''}</text>"
     )
@@ -135,9 +136,9 @@ def _grid(x: _Scale, y: _Scale, axes: Axes) -> str:
             f'<text x="{LEFT - 6}" y="{at + 4}" text-anchor="end">{text}</text>'
         )
     parts.append(
-        f'<text class="label" x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(axes.x)}</text>'
-        f'<text class="label" transform="translate(13 {(TOP + bottom) / 2}) rotate(-90)" text-anchor="middle">'
-        f"{escape(axes.y)}</text>"
+        f'<text class="label" x="{(LEFT + right) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
+        f'{escape(axes.x)}</text><text class="label" text-anchor="middle" '
+        f'transform="translate(13 {(TOP + bottom) / 2}) rotate(-90)">{escape(axes.y)}</text>'
     )
     return "".join(parts)
 

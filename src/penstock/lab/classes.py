@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ServiceClass:
-    """A share of the requests, its priority (0..100, highest first) and its deadline in seconds after arrival."""
+    """A share of the requests, its priority (0..100, highest first) and its deadline after arrival."""
 
     share: float
     priority: int

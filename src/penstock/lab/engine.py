@@ -48,8 +48,8 @@ class Replay:
 class Engine:
     """Event by event: arrivals before step ends at equal instants; ties by arrival, then by row.
 
-    The first step of a call takes its start and its prompt besides; a resumed call takes up where it was. Under a
-    preemptive policy a slot changes hands at the end of a step only.
+    The first step of a call takes its start and its prompt besides; a resumed call takes up where it was.
+    Under a preemptive policy a slot changes hands at the end of a step only.
     """
 
     def __init__(self, trace: Trace, policy: Policy, setup: Setup) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from penstock.errors import ConfigurationError
 from penstock.lab.traces import Request, Trace, trace_of
 from penstock.model.states import TaskStatus
@@ -14,10 +12,10 @@ _PAGE = 1000
 
 
 def history(store: Store, name: str = "history", type: str | None = None, tenant: str | None = None) -> Trace:
-    """The completed tasks of a store (of one type or tenant) as a trace; `ConfigurationError` when there is none.
+    """The completed tasks of a store, of one type or tenant, as a trace; `ConfigurationError` where there are none.
 
-    A task arrives when it was created (or due, if it was made to wait) and its service is the time from its last
-    start to its end, so waits inside a handler count as service.
+    A task arrives when it was created (or due, if it was made to wait) and its service is the time from its
+    first start to its end, so retries and waits inside a handler count as service.
     """
     where = TaskFilter(statuses=(TaskStatus.COMPLETED,), types=() if type is None else (type,), tenant=tenant)
 
@@ -37,12 +35,9 @@ def history(store: Store, name: str = "history", type: str | None = None, tenant
 
 
 def _arrival(view: TaskView) -> float:
-    return max(view.created_at, view.due_at) if _was_delayed(view) else view.created_at
-
-
-def _was_delayed(view: Any) -> bool:
-    """`due_at` of a first attempt is a delay the user asked for; later it is a retry's."""
-    return view.due_at is not None and view.attempt <= 1
+    # Later than the first attempt `due_at` is a retry's; at the first it is a delay the user asked for.
+    delayed = view.due_at is not None and view.attempt <= 1
+    return max(view.created_at, view.due_at or 0.0) if delayed else view.created_at
 
 
 def _request(row: int, view: TaskView, first: float) -> Request:

@@ -10,8 +10,10 @@ from penstock.lab.setup import Weights
 
 
 def gap_unit(replay: Replay) -> float:
-    """Twice `U = largest prompt + output weight * slots * largest output`: the gap that fair queueing with unknown
-    outputs may reach (VTC, theorem 4.4: `2 * max(largest prompt, weight * output tokens in a batch)`)."""
+    """Twice `U = weighted largest prompt + 2 * slots * largest output`: a gap that fair queueing may reach.
+
+    It cannot know how long the outputs of what it has let go will be (virtual token counters, OSDI 2024).
+    """
     weights = replay.setup.weights
     prompt = max(one.request.prompt for one in replay.calls)
     output = max(one.request.output for one in replay.calls)

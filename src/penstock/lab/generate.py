@@ -1,4 +1,4 @@
-"""Traces with given statistics: arrivals, lengths, tenants, programs. Seeded: the same recipe, the same trace."""
+"""Traces with given statistics: arrivals, lengths, tenants, programs; the same recipe, the same trace."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ SHAPES = ("none", "chains", "dags")
 class Recipe:
     """Statistics of a trace. Lengths are lognormal tokens with a mean and a coefficient of variation (`_cv`).
 
-    `requests` arrive (programs, where there are any) at `rate` a second; `burst` is the coefficient of variation of
-    the times between arrivals: 1 is Poisson, 0 a metronome, more comes in bursts. Tenant k sends in proportion to
-    `1 / k ** zipf`. Programs are `chains` (a lognormal number of calls, `calls` in the mean, at most 60, with
-    exponential think times) or `dags` (a plan, some parallel calls, a join; `calls` in the mean).
+    `requests` arrive (programs, where there are any) at `rate` a second; `burst` is the coefficient of
+    variation of the times between arrivals: 1 is Poisson, 0 a metronome, more comes in bursts. Tenant k sends
+    in proportion to `1 / k ** zipf`. Programs are `chains` (a lognormal number of calls, `calls` in the mean,
+    at most 60, with exponential think times) or `dags` (a plan, some parallel calls, a join; `calls` in the
+    mean).
     """
 
     requests: int = 1000

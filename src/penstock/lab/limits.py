@@ -39,9 +39,10 @@ _MODEL = "lab"
 class RateSetup:
     """What the provider bears, and how calls reach it. Seconds of virtual time.
 
-    A call is under way for a time between the two of `transit`, each way. `output_cap` is the cap of every call;
-    `None`: the smallest power of two that cuts no reply of the trace. `until` ends the replay there, calls in line
-    and in flight are left out; use is measured after `warmup`.
+    A call is under way for a time between the two of `transit`, each way. `output_cap` is the cap of every
+    call; `None`: the smallest power of two that cuts no reply of the trace. `until` ends the replay there,
+    calls in line and in flight are left out; use is measured after `warmup`. `reserve` is what the gate holds
+    for a reply: what it has learned, or always the cap.
     """
 
     tokens: int | None = None

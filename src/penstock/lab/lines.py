@@ -38,8 +38,8 @@ class Line(Protocol):
 class RankedLine:
     """One line in rank order; ties by arrival, then by row.
 
-    A rank holds later or gets worse, never better (the contract of policies): the head is asked again before it goes,
-    and the order is exact without re-ranking what waits.
+    A rank holds later or gets worse, never better (the contract of policies): the head is asked again before
+    it goes, and the order is exact without re-ranking what waits.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -82,7 +82,7 @@ class RankedLine:
         return call
 
     def swap(self, call: Call, now: float) -> Call:
-        """A slot changes hands for a strictly lower rank, or an equal one when `call` has gone to the back."""
+        """A slot changes hands for a strictly lower rank, for an equal one when `call` went to the back."""
         if not self._waiting:
             return call
         self.peek(now)
@@ -104,8 +104,8 @@ class RankedLine:
 class SharedLine:
     """A line for each flow; the flow with the lowest counter goes next.
 
-    A flow is charged when a call, or under a preemptive policy a step, is let go: by its estimate, corrected to
-    the truth when the call has ended.
+    A flow is charged when a call, or under a preemptive policy a step, is let go: by its estimate, corrected
+    to the truth when the call has ended.
     """
 
     def __init__(self, policy: Policy, setup: Setup) -> None:

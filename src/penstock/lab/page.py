@@ -9,21 +9,26 @@ from penstock.lab.report import best_of, columns, facts, title_of
 from penstock.lab.study import Study
 
 _STYLE = """
-:root{color-scheme:light dark;--fg:#1c2430;--dim:#5d6a7a;--bg:#fff;--card:#f6f8fa;--line:#d8dee6;--best:#d7f0e2}
-@media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--dim:#98a5b5;--bg:#12161c;--card:#1a2029;--line:#323c49;--best:#1d4633}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:1180px;margin:2rem auto;padding:0 1rem}
+:root{color-scheme:light dark;--fg:#1c2430;--dim:#5d6a7a;--bg:#fff;--card:#f6f8fa;--line:#d8dee6;
+--best:#d7f0e2}
+@media(prefers-color-scheme:dark){:root{--fg:#e4e9f0;--dim:#98a5b5;--bg:#12161c;--card:#1a2029;--line:#323c49;
+--best:#1d4633}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);
+max-width:1180px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem;margin:0}h2{margin:2.4rem 0 .6rem;font-size:1.2rem}p{margin:.3rem 0;color:var(--dim)}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(340px,1fr));gap:1rem}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.7rem}
 figcaption{font-weight:600;margin-bottom:.3rem}svg{width:100%;height:auto;font:12px system-ui,sans-serif}
 svg text{fill:var(--fg)}svg .label{fill:var(--dim)}svg .grid{stroke:var(--line)}
 svg .bound{stroke:var(--fg);stroke-width:1.5;stroke-dasharray:4 3}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;white-space:nowrap;margin:.8rem 0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;
+white-space:nowrap;margin:.8rem 0}
 th,td{padding:.3rem .7rem;text-align:right;border-bottom:1px solid var(--line)}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--bg)}
 th{color:var(--dim);font-weight:600}td.best{background:var(--best);font-weight:600}
 i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.5em}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{font-weight:600}dd{margin:0;color:var(--dim)}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}
+dt{font-weight:600}dd{margin:0;color:var(--dim)}
 """
 
 
@@ -40,7 +45,7 @@ def html_page(study: Study) -> str:
         *(f"<p>{escape(line)}</p>" for line in facts(study)),
         *(_section(study, load) for load in study.loads),
         f"<h2>What the columns mean</h2><dl>{meanings}</dl>",
-        "<p>The same policy classes as in production, replayed in virtual time by Penstock's lab.</p></body></html>",
+        "<p>The policy classes of production, replayed in virtual time by Penstock's lab.</p></body></html>",
     ]
     return "\n".join(parts) + "\n"
 

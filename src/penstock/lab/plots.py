@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,11 @@ _STYLES = ("-", "--", ":")
 def write_png(study: Study, path: str | Path) -> None:
     """Write one picture: a row of three charts for each load. Raises `MissingExtra` without matplotlib."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figures = import_module("matplotlib.figure")
     except ImportError:
         raise MissingExtra("matplotlib", "lab") from None
     rows = len(study.loads)
-    figure = Figure(figsize=(16, 0.8 + 4.4 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = figures.Figure(figsize=(16, 0.8 + 4.4 * rows), layout="constrained")
     figure.suptitle(f"Scheduling study: {study.facts.name} ({study.setup.slots} slots)")
     axes = figure.subplots(rows, 3, squeeze=False)
     for row, load in zip(axes, study.loads, strict=True):

@@ -13,7 +13,7 @@ KINDS: tuple[Kind, ...] = ("sliding", "fixed", "bucket")
 
 
 class VirtualLimit:
-    """One limit: in the last window (`sliding`), in aligned windows (`fixed`), or a bucket of one full window.
+    """One limit: over the last window (`sliding`), aligned windows (`fixed`), or a bucket of one window.
 
     It refuses on arrival only; what is counted later may pass the limit, and `worst_after` says by how much.
     """

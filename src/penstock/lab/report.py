@@ -41,42 +41,42 @@ def _limit(name: str, which: Literal["use", "worst"]) -> Callable[[Outcome], flo
 
 
 _COLUMNS = (
-    Column("mean", "completion time, mean, s", "low", lambda one: one.metrics.completion.mean, seconds),
-    Column("p50", "completion time, median, s", "low", lambda one: one.metrics.completion.p50, seconds),
-    Column("p95", "completion time, 95th percentile, s", "low", lambda one: one.metrics.completion.p95, seconds),
-    Column("p99", "completion time, 99th percentile, s", "low", lambda one: one.metrics.completion.p99, seconds),
-    Column("wait", "time in line, mean, s", "low", lambda one: one.metrics.wait.mean, seconds),
-    Column("wait p95", "time in line, 95th percentile, s", "low", lambda one: one.metrics.wait.p95, seconds),
-    Column("longest", "longest time in line, s", "low", lambda one: one.metrics.wait.most, seconds),
+    Column("mean", "completion time, mean, s", "low", lambda o: o.metrics.completion.mean, seconds),
+    Column("p50", "completion time, median, s", "low", lambda o: o.metrics.completion.p50, seconds),
+    Column("p95", "completion, 95th percentile, s", "low", lambda o: o.metrics.completion.p95, seconds),
+    Column("p99", "completion, 99th percentile, s", "low", lambda o: o.metrics.completion.p99, seconds),
+    Column("wait", "time in line, mean, s", "low", lambda o: o.metrics.wait.mean, seconds),
+    Column("wait p95", "time in line, 95th percentile, s", "low", lambda o: o.metrics.wait.p95, seconds),
+    Column("longest", "longest time in line, s", "low", lambda o: o.metrics.wait.most, seconds),
     Column(
-        "urgent p95",
-        "time in line of the highest priority, 95th percentile, s",
-        "low",
-        lambda one: one.metrics.urgent_wait_p95,
-        seconds,
+        "urgent", "wait p95 of the highest priority, s", "low", lambda o: o.metrics.urgent_wait_p95, seconds
     ),
-    Column("5x %", "ended within five times their service, %", "high", lambda one: one.metrics.slowdown_slo, percent),
-    Column("SLO %", "ended before their deadline, %", "high", lambda one: one.metrics.deadline_slo, percent),
-    Column("goodput", "output tokens a second of requests in time", "high", lambda one: one.metrics.goodput, seconds),
-    Column("gap", "largest service gap of two tenants that wait / bound", "low", lambda one: one.metrics.gap, seconds),
-    Column("Jain", "Jain's index of the tenants' pace", "high", lambda one: one.metrics.jain, lambda v: f"{v:.3f}"),
-    Column("busy %", "slot time that was busy, %", "", lambda one: one.metrics.utilisation, percent),
-    Column("preempted", "times a slot changed hands", "", lambda one: one.metrics.preemptions, lambda v: f"{v:,.0f}"),
-    Column("TPM %", "of the token limit used, %", "high", _limit("tokens", "use"), percent),
-    Column("TPM worst %", "fullest token window, %", "", _limit("tokens", "worst"), percent),
-    Column("RPM %", "of the request limit used, %", "high", _limit("requests", "use"), percent),
-    Column("RPM worst %", "fullest request window, %", "", _limit("requests", "worst"), percent),
-)  # fmt: skip
-_PROGRAM = (
-    Column("program", "completion of programs, mean, s", "low", lambda one: one.mean, seconds),
     Column(
-        "program p95",
-        "completion of programs, 95th percentile, s",
-        "low",
-        lambda one: one.metrics.program.p95 if one.metrics.program else None,
-        seconds,
+        "5x %", "ended within five times their service", "high", lambda o: o.metrics.slowdown_slo, percent
     ),
+    Column("SLO %", "ended before their deadline", "high", lambda o: o.metrics.deadline_slo, percent),
+    Column("goodput", "output tokens/s of requests in time", "high", lambda o: o.metrics.goodput, seconds),
+    Column("gap", "largest service gap of two tenants / bound", "low", lambda o: o.metrics.gap, seconds),
+    Column(
+        "Jain", "Jain's index of the tenants' pace", "high", lambda o: o.metrics.jain, lambda v: f"{v:.3f}"
+    ),
+    Column("busy %", "slot time that was busy", "", lambda o: o.metrics.utilisation, percent),
+    Column(
+        "taken", "times a slot was taken away", "", lambda o: o.metrics.preemptions, lambda v: f"{v:,.0f}"
+    ),
+    Column("TPM %", "token limit used after the warm-up", "high", _limit("tokens", "use"), percent),
+    Column("TPM worst", "fullest token window, %", "", _limit("tokens", "worst"), percent),
+    Column("RPM %", "request limit used after the warm-up", "high", _limit("requests", "use"), percent),
+    Column("RPM worst", "fullest request window, %", "", _limit("requests", "worst"), percent),
 )
+_PROGRAM = (
+    Column("program", "completion of programs, mean, s", "low", lambda o: o.mean, seconds),
+    Column("prog. p95", "completion of programs, p95, s", "low", lambda o: _program_p95(o), seconds),
+)
+
+
+def _program_p95(outcome: Outcome) -> float | None:
+    return outcome.metrics.program.p95 if outcome.metrics.program else None
 
 
 def columns(study: Study) -> list[Column]:
@@ -85,7 +85,7 @@ def columns(study: Study) -> list[Column]:
     found = []
     for column in wanted:
         values = [column.value(one) for one in study.outcomes]
-        if any(value is not None for value in values) and (column.title != "preempted" or any(values)):
+        if any(value is not None for value in values) and (column.title != "taken" or any(values)):
             found.append(column)
     return found
 
@@ -138,8 +138,8 @@ def facts(study: Study) -> list[str]:
     lines = [
         f"{one.name}: {one.requests:,} requests{programs} of {who} in {one.span_seconds:,.0f} s; "
         f"{one.mean_prompt:,.0f} prompt and {one.mean_output:,.0f} output tokens in the mean",
-        f"{setup.slots} slots; service {service.start_seconds:g} s + {service.seconds_per_prompt_token:g} s per prompt "
-        f"token + {service.seconds_per_output_token:g} s per output token; {step}; sizes in {setup.unit}; "
+        f"{setup.slots} slots; service {service.start_seconds:g} s + "
+        f"{service.seconds_per_prompt_token:g} s per prompt token + {service.seconds_per_output_token:g} s per output token; {step}; sizes in {setup.unit}; "
         f"natural load {one.natural_load:.2f}",
     ]
     if study.rates is not None:

@@ -10,10 +10,10 @@ from penstock.lab.traces import Request, Trace
 
 @dataclass(frozen=True, slots=True)
 class ServiceModel:
-    """Seconds of service: so many at the start, per prompt token and per output token; linear, without batching.
+    """Seconds of service: at the start, per prompt token and per output token; linear, without batching.
 
-    `step_tokens` output tokens are one step, between which a preemptive policy may take the slot away; `None`: a
-    request is one step, as a model call is.
+    `step_tokens` output tokens are one step, between which a preemptive policy may take the slot away;
+    `None`: a request is one step, as a model call is.
     """
 
     start_seconds: float = 0.2
@@ -29,7 +29,7 @@ class ServiceModel:
             raise ConfigurationError(f"a step has at least 1 token, not {self.step_tokens}")
 
     def pace(self, request: Request) -> tuple[float, float]:
-        """Seconds before the first output token, and per output token; measured service wins over the model."""
+        """Seconds before the first output token, and per output token; measured service wins."""
         start = self.start_seconds + self.seconds_per_prompt_token * request.prompt
         if request.service is None:
             return start, self.seconds_per_output_token

@@ -91,7 +91,7 @@ def run_study(
     setup: Setup | None = None,
     rates: RateSetup | None = None,
 ) -> Study:
-    """Replay `trace` under every policy at every load (none: as it came); a policy is `name:setting=value:...`."""
+    """Replay `trace` under every policy (`read_policy`) at every load; without loads, as it came."""
     setup = setup or Setup()
     if not policies:
         raise ConfigurationError("a study needs at least one policy")
@@ -99,7 +99,8 @@ def run_study(
         read_policy(text)  # a typing error is told before an hour of replays, not after it
     bounds: dict[float | None, float] = {}
     outcomes = []
-    for load in loads or [None]:
+    wanted: Sequence[float | None] = loads or (None,)
+    for load in wanted:
         played = trace if load is None else at_load(trace, load, setup.slots, setup.service)
         bounds[load] = lower_bound(played, setup.slots, setup.service)
         outcomes += [_outcome(text, load, played, setup, rates) for text in policies]
@@ -144,7 +145,7 @@ def _facts(trace: Trace, setup: Setup) -> TraceFacts:
 
 
 def read_policy(text: str) -> Any:
-    """The policy of `name` or `name:setting=value:setting=value`; numbers with `/` between them are a list."""
+    """The policy of `name` or `name:setting=value:...`; numbers with `/` between them are a list."""
     name, *parts = text.split(":")
     settings: dict[str, Any] = {}
     for part in parts:

@@ -33,9 +33,9 @@ SUFFIXES = (".csv", ".jsonl", ".ndjson")
 class Request:
     """One row of a trace. Seconds from the start of the trace, tokens as counts.
 
-    `deadline` and `service` are seconds (after the arrival; of true service, where it was measured), `noise` and
-    `program_noise` factors by which an estimate of the request's or the program's size is off. A request with
-    `depends_on` (calls of its program) arrives `think` seconds after the last of them ended.
+    `deadline` and `service` are seconds (after the arrival; of true service, where it was measured), `noise`
+    and `program_noise` factors by which an estimate of the request's or the program's size is off. A request
+    with `depends_on` (calls of its program) arrives `think` seconds after the last of them ended.
     """
 
     row: int
@@ -111,7 +111,7 @@ def _csv_rows(place: Path, file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]
     for row in reader:
         if None in row or None in row.values():
             raise ConfigurationError(
-                f"{place}, line {reader.line_num}: {len(reader.fieldnames or ())} values are expected, one per column"
+                f"{place}, line {reader.line_num}: {len(reader.fieldnames or ())} values are expected, as in line 1"
             )
         yield reader.line_num, row
 

@@ -70,11 +70,10 @@ class Guarded:
             return
         self._told.add(reason)
         log.error(
-            "strategy %s failed in %s: %s: %s; such tasks get %s instead. First seen at %r",
+            "strategy %s failed in %s: %s; such tasks get %s instead. First seen at %r",
             self.name,
             what,
-            type(error).__name__,
-            error,
+            error if unusable else f"{type(error).__name__}: {error}",
             instead,
             of,
             exc_info=None if unusable else error,

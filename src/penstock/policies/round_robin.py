@@ -13,8 +13,9 @@ from penstock.policies.settings import positive
 class RoundRobin(Strategy):
     """`time_slice` seconds of service, then to the back of the line at the end of the step.
 
-    A step is never cut, so a turn lasts at most a slice and a step. Who gives way before its slice is used
-    keeps its place in line.
+    A step is never cut, so a turn lasts at most a slice and a step; what it took beyond its slice counts for
+    the next one. So of tasks that always want to go on no two differ by more than a slice and a step, as long
+    as steps are no longer than slices; longer steps make turns of one step each.
     """
 
     name = "round_robin"
@@ -30,7 +31,7 @@ class RoundRobin(Strategy):
         after = advanced(task, service, seconds)
         if after.slice_used < self.time_slice:
             return after
-        return replace(after, turn_at=max(now, line_time(task)), slice_used=0.0)
+        return replace(after, turn_at=max(now, line_time(task)), slice_used=after.slice_used - self.time_slice)
 
     def overtaken_within(self, task: Standing) -> float:
         return 0.0

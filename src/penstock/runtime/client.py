@@ -10,7 +10,7 @@ from typing import Any
 from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
 from penstock.llm.wire import read_object
-from penstock.runtime.connections import make_connections
+from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange, call_failed, encode_body
 from penstock.runtime.replies import Route, WireReply, WireRequest
 from penstock.runtime.transport import unsent_errors
@@ -34,7 +34,7 @@ class ModelClient:
         self._http = httpx2
         self._exchange = exchange
         self._endpoints = tuple(endpoints)
-        self._transport = inner if inner is not None else make_connections(httpx2)
+        self._transport = inner if inner is not None else Connections(httpx2)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -356,8 +356,9 @@ def _acceptable(reply: WireReply) -> bool:
 def call_failed(reply: WireReply, now: float) -> CallFailed:
     """The error that says why this reply is no answer."""
     report = read_refusal(reply.status, dict(reply.headers), reply.body, now)
+    what = f"{reply.status} ({report.code or report.kind})"
     return CallFailed(
-        f"the provider answered {reply.status} ({report.code or report.kind}): {report.message or 'no message'}",
+        f"the provider answered {what}: {report.message or 'no message'}",
         reason=str(report.kind),
         status=reply.status,
         retryable=report.retryable,

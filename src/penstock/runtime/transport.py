@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from penstock.errors import MissingExtra, Refused
-from penstock.runtime.connections import make_connections
+from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange
 from penstock.runtime.portal import on_loop, wait_for
 from penstock.runtime.refused_reply import refused_reply
@@ -52,7 +52,7 @@ def endpoint_name(url: Any, headers: Headers) -> str:
 def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any = None) -> Any:
     """An async transport of `library`; `inner` makes the real connections (by default the library's own)."""
     http = http_library(library)
-    lower = inner if inner is not None else make_connections(http)
+    lower = inner if inner is not None else Connections(http)
 
     class Body(http.AsyncByteStream):  # type: ignore[name-defined,misc]
         def __init__(self, chunks: AsyncIterator[bytes]) -> None:
@@ -85,7 +85,7 @@ def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any 
     """A transport for synchronous clients in worker threads; the exchange itself runs on the manager's
     loop."""
     http = http_library(library)
-    lower = inner if inner is not None else make_connections(http)
+    lower = inner if inner is not None else Connections(http)
     loop = exchange.services.loop
     closing: list[asyncio.Task[None]] = []
 
