@@ -93,6 +93,21 @@ def test_a_job_of_2000_prompts_killed_twenty_times(make_job, serve, figures):
     figures(kills(make_job, serve, prompts=2000, kills=20, concurrency=32, seconds=0.2))
 
 
+def test_who_was_only_there_at_three_kills_is_not_blamed_for_them(make_job, serve):
+    """With no progress between the kills the same lines are in flight each time."""
+    provider = serve(SimulatorConfig(latency=Latency(0.3), output=Output(20)))
+    job = make_job(provider, [body(number, 40) for number in range(40)], "--concurrency", "20")
+    for _ in range(3):
+        job.start()
+        job.reach(lambda: ripe(provider, 0))
+        job.kill()
+        provider.quiet()
+    code, said = job.run()
+    assert code == 0, said
+    good, bad = check_files(job)
+    assert (len(good), bad) == (40, [])
+
+
 def torn_tails(make_job, serve, prompts: int, kills: int) -> str:
     """Kill while many short replies are being written, and tear the files in the worst way."""
     provider = serve(SimulatorConfig(output=Output(4), latency=Latency(0.02)))
@@ -102,7 +117,6 @@ def torn_tails(make_job, serve, prompts: int, kills: int) -> str:
     for turn in range(kills):
         before = size_of(job.results)
         job.start()
-        # So much that nobody dies three times: who was there at three crashes is taken for their cause.
         job.reach(lambda at=before: size_of(job.results) > at + 100_000, every=0.0005)
         job.kill()
         batch = read_store(job.store, lambda reader: reader.batch_named(str(job.results)))

@@ -49,7 +49,8 @@ class _Scale:
     def __init__(self, low: float, high: float, start: float, end: float, log: bool = False) -> None:
         self._log = log and low > 0
         if self._log:
-            low, high = 10 ** floor(log10(low)), 10 ** ceil(log10(high) + 1e-9)
+            low = 10 ** floor(log10(low))
+            high = max(high, 10 * low)
         self.ticks = self._log_ticks(low, high) if self._log else self._even_ticks(low, high)
         self.low, self.high = low, max(high, self.ticks[-1])
         self._start, self._length = start, end - start
@@ -63,7 +64,7 @@ class _Scale:
 
     @staticmethod
     def _log_ticks(low: float, high: float) -> list[float]:
-        return [10.0**power for power in range(round(log10(low)), round(log10(high)) + 1)]
+        return [10.0**power for power in range(round(log10(low)), floor(log10(high)) + 1)]
 
     @staticmethod
     def _even_ticks(low: float, high: float) -> list[float]:
@@ -91,8 +92,8 @@ def line_chart(series: Sequence[Series], axes: Axes) -> str:
 
 
 def bar_chart(bars: Sequence[tuple[str, float, int]], bound: float, label: str) -> str:
-    """Horizontal bars (name, value, colour number) and a line at `bound`; logarithmic where they differ widely."""
-    row, left = 26, 190
+    """Bars (name, value, colour number) and a line at `bound`; logarithmic where they differ widely."""
+    row, left = 26, 195
     height = TOP + row * len(bars) + BOTTOM
     values = [value for _, value, _ in bars]
     wide = min(values) > 0 and max(values) > 20 * max(bound, 1e-9)
@@ -149,7 +150,7 @@ def _amount(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0") if value >= 10 else f"{value:.3g}"
 
 
-def _short(name: str, most: int = 27) -> str:
+def _short(name: str, most: int = 25) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 

@@ -49,7 +49,10 @@ class Fill:
 
 
 def filled(trace: Trace, fill: Fill) -> Trace:
-    """The trace with classes, deadlines, tenants and estimate noise where it gives none."""
+    """The trace with classes, deadlines, tenants and estimate noise where it gives none.
+
+    Calls of one program are of one class and one tenant.
+    """
     count = len(trace.requests)
     classes = _drawn(fill.classes, [one.share for one in fill.classes], count, f"{fill.seed}:class")
     names = [f"t{number:02d}" for number in range(1, fill.tenants + 1)]
@@ -58,15 +61,17 @@ def filled(trace: Trace, fill: Fill) -> Trace:
     noise = Random(f"{fill.seed}:noise")
     has_classes = any(one.deadline is not None or one.priority != 20 for one in trace.requests)
     has_tenants = any(one.tenant for one in trace.requests)
+    first: dict[str, int] = {}
     requests = []
     for number, one in enumerate(trace.requests):
+        place = first.setdefault(one.program, number) if one.program else number
         drawn = noise.gauss(0.0, 1.0)
         requests.append(
             replace(
                 one,
-                tenant=one.tenant if has_tenants else tenants[number],
-                priority=one.priority if has_classes else classes[number].priority,
-                deadline=one.deadline if has_classes else classes[number].deadline_seconds,
+                tenant=one.tenant if has_tenants else tenants[place],
+                priority=one.priority if has_classes else classes[place].priority,
+                deadline=one.deadline if has_classes else classes[place].deadline_seconds,
                 noise=one.noise * exp(fill.noise_sigma * drawn) if fill.noise_sigma else one.noise,
             )
         )

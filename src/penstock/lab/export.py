@@ -12,7 +12,7 @@ _PAGE = 1000
 
 
 def history(store: Store, name: str = "history", type: str | None = None, tenant: str | None = None) -> Trace:
-    """The completed tasks of a store, of one type or tenant, as a trace; `ConfigurationError` where there are none.
+    """The completed tasks of a store (of one type or tenant) as a trace; an error when there are none.
 
     A task arrives when it was created (or due, if it was made to wait) and its service is the time from its
     first start to its end, so retries and waits inside a handler count as service.

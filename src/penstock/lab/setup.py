@@ -25,7 +25,7 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """`slots` calls run at once. `unit` is what sizes and attained service are measured in: the scarce resource.
+    """`slots` calls run at once; sizes and attained service are in `unit`, that of the scarce resource.
 
     Strategies see estimates: the truth times the trace's noise, or with `exact` the truth. Without
     `program_progress` they see a program's whole size for ever, as if nobody told them what it has had; with

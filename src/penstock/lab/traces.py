@@ -111,7 +111,7 @@ def _csv_rows(place: Path, file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]
     for row in reader:
         if None in row or None in row.values():
             raise ConfigurationError(
-                f"{place}, line {reader.line_num}: {len(reader.fieldnames or ())} values are expected, as in line 1"
+                f"{place}, line {reader.line_num}: give {len(reader.fieldnames or ())} values, as in line 1"
             )
         yield reader.line_num, row
 

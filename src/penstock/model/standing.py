@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 
@@ -46,3 +47,26 @@ class Standing:
     @property
     def remaining(self) -> float:
         return max(0.0, self.size - self.attained)
+
+
+_KEPT = ("size", "attained", "seconds_left", "turn_at", "slice_used", "level", "started")
+
+
+def standing_text(standing: Standing) -> str | None:
+    """JSON of what the store's own columns do not tell; `None` when all of it is as at the start."""
+    kept = {name: value for name in _KEPT if (value := getattr(standing, name))}
+    return json.dumps(kept, separators=(",", ":")) if kept else None
+
+
+def read_standing(
+    text: str | None,
+    *,
+    entered_at: float,
+    priority: int,
+    deadline: float | None,
+    tenant: str,
+    program: Program | None = None,
+) -> Standing:
+    """The standing that `standing_text` wrote; names of a newer version are ignored."""
+    kept = {name: value for name, value in json.loads(text).items() if name in _KEPT} if text else {}
+    return Standing(entered_at, priority, deadline, tenant, program=program, **kept)

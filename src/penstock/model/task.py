@@ -39,6 +39,9 @@ class NewTask:
     batch: int | None = None
     position: int | None = None
     error: str | None = None
+    flow: str | None = None
+    standing: str | None = None
+    program: str | None = None
 
 
 @dataclass(slots=True)
@@ -70,6 +73,9 @@ class Claimed:
     batch: int | None
     position: int | None
     journaled: bool
+    flow: str | None = None
+    standing: str | None = None
+    program: str | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +109,21 @@ class PutBack:
     rank: Rank
     due_at: float | None = None
     error: str | None = None
+    flow: str | None = None
+    standing: str | None = None
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A task that waits, as a policy must see it to rank it anew."""
+
+    seq: int
+    priority: int
+    entered_at: float
+    deadline: float | None
+    tenant: str
+    standing: str | None
+    program: str | None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,10 @@ from penstock.model.standing import Standing
 from penstock.policies.base import Strategy, advanced, line_time
 from penstock.policies.settings import positive
 
+# Seconds per second since the last turn: who go to the back at one instant keep the order they had, where ties by id
+# would let some overtake others at every lap.
+KEPT_AHEAD = 1e-6
+
 
 class RoundRobin(Strategy):
     """`time_slice` seconds of service, then to the back of the line at the end of the step.
@@ -31,7 +35,9 @@ class RoundRobin(Strategy):
         after = advanced(task, service, seconds)
         if after.slice_used < self.time_slice:
             return after
-        return replace(after, turn_at=max(now, line_time(task)), slice_used=after.slice_used - self.time_slice)
+        joined = line_time(task)
+        turn_at = max(now, joined) - KEPT_AHEAD * max(0.0, now - joined)
+        return replace(after, turn_at=turn_at, slice_used=after.slice_used - self.time_slice)
 
     def overtaken_within(self, task: Standing) -> float:
         return 0.0

@@ -25,7 +25,7 @@ from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationView, Settlement
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, StepRecord
-from penstock.model.task import Added, Claimed, Existing, Finish, NewTask, PutBack, TaskView
+from penstock.model.task import Added, Claimed, Existing, Finish, NewTask, PutBack, TaskView, Waiting
 
 T = TypeVar("T")
 
@@ -195,6 +195,25 @@ class Reader(Protocol):
     def ahead(self, seq: int) -> int:
         """How many claimable tasks of the same lane are better-ranked (counted up to 10,000)."""
 
+    def heads(self, lanes: Sequence[int]) -> dict[int, tuple[Rank, str | None]]:
+        """Rank and flow of the best-ranked claimable task of each of these lanes that has one."""
+
+    def waiting_flows(self) -> list[tuple[int, str]]:
+        """Every (lane, flow) that has claimable tasks; cost by their number, not by the backlog."""
+
+    def flow_sizes(self, lane: int, flow: str, limit: int) -> list[float]:
+        """Sizes (`size` of the standing, 0 when unknown) of the best-ranked claimable tasks of a flow."""
+
+    def waiting_seqs(self) -> list[int]:
+        """All tasks that wait (claimable, delayed, paused, blocked, suspended), claimable ones first and best
+        first within a lane."""
+
+    def waiting(self, seqs: Sequence[int]) -> list[Waiting]:
+        """Those of these tasks that still wait."""
+
+    def program(self, id: str) -> tuple[float, float, float] | None:
+        """(entered_at, size, attained) of a program."""
+
     def tallies(self) -> list[Tally]: ...
     def totals(self) -> dict[str, float]:
         """Sums over finished tasks: `queue_seconds`, `run_seconds`, `processed`."""
@@ -235,6 +254,11 @@ class Transaction(Reader, Protocol):
         """Put tasks in the line (delayed ones beside it). `capacity` bounds the tasks that are not final:
         what goes beyond is answered with `QueueFull`, in order. `inherit_journal` copies the journal of
         `retry_of`."""
+
+    def claim_flows(
+        self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float
+    ) -> list[Claimed]:
+        """Take up to n best-ranked claimable tasks of each flow of each lane, best first within a flow."""
 
     def claim(
         self, wanted: Mapping[int, int], node: int, now: float, most: int | None = None
@@ -279,8 +303,11 @@ class Transaction(Reader, Protocol):
     def set_pause(self, scope: str, paused: bool) -> None:
         """Pause a whole scope: `all`, `type:NAME` or `tenant:NAME`."""
 
-    def rerank(self, ranks: Sequence[tuple[int, Rank]]) -> None:
-        """New ranks, by seq, of tasks that wait."""
+    def rerank(self, ranks: Sequence[tuple[int, Rank, str | None]]) -> None:
+        """New ranks and flows, by seq, of tasks that wait; what does not wait any more is left alone."""
+
+    def serve_program(self, program: str, amount: float) -> None:
+        """Add to what a program has attained, in the scarce unit."""
 
     def controls(self, after: int) -> list[Control]: ...
     def ask_control(self, kind: str, task: int | None, now: float) -> None: ...
