@@ -25,11 +25,13 @@ from penstock.model.lane import Lane
 from penstock.model.options import TaskOptions, read_options
 from penstock.model.priority import read_priority
 from penstock.model.rank import Rank
+from penstock.model.service_class import ServiceClass, service_class
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
 from penstock.policies import policy_named
 from penstock.runtime.handlers import Handler, HandlerFunction, Handlers
 from penstock.runtime.node import Node
+from penstock.runtime.ranking import Ranker
 from penstock.runtime.settings import Settings
 from penstock.runtime.transport import make_async_transport, make_sync_transport
 from penstock.stores.contract import AddOutcome, Store, TaskFilter
@@ -44,8 +46,10 @@ _UNRANKED = Rank(0, 0.0)
 class Submission:
     """One task to be: its type and data (JSON), and how it is to be run.
 
-    `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch. The same
-    `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
+    `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or `slo_seconds`
+    from now). `service_class` presets priority and deadline: immediate, scheduled, background, batch. `program`
+    names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and `estimated_seconds` help
+    strategies that look at sizes, which are learned otherwise. The same `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
     """
 
     type: str
@@ -60,6 +64,12 @@ class Submission:
     batch: int | None = None
     position: int | None = None
     error: dict[str, Any] | None = None
+    service_class: str | None = None
+    slo_seconds: float | None = None
+    program: str | None = None
+    size: float | None = None
+    estimated_tokens: float | None = None
+    estimated_seconds: float | None = None
 
 
 class Manager:
@@ -77,7 +87,8 @@ class Manager:
     ) -> None:
         self.settings = settings or Settings()
         self.clock: Clock = clock or SystemClock()
-        self.policy = policy_named(self.settings.strategy)
+        policy = policy_named(self.settings.strategy, **self.settings.strategy_settings)
+        self.ranker = Ranker(policy, self.settings.unit)
         self.handlers = Handlers()
         self._given_store = store
         self._store: Store | None = None
@@ -105,7 +116,7 @@ class Manager:
         try:
             store.lock_dispatch()
             node = Node(
-                store, self.settings, self.policy, self.handlers, self.clock, self._ended, self._store_failed
+                store, self.settings, self.ranker, self.handlers, self.clock, self._ended, self._store_failed
             )
             await node.start()
         except BaseException:
@@ -160,8 +171,8 @@ class Manager:
 
         Raises `InvalidTask` for data the type does not take, `QueueFull`, `IdempotencyConflict`.
         """
-        (outcome,) = await self.node.committer.do("add", [self.prepare(Submission(type, data, **details))])
-        return self._accepted([outcome])[0]
+        tasks = [self.prepare(Submission(type, data, **details))]
+        return self._accepted(await self.node.committer.do("add", tasks), tasks)[0]
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[str]:
         """Add all of them in one transaction, or none; their ids in order."""
@@ -174,7 +185,7 @@ class Manager:
                     raise outcome
             return outcomes
 
-        return self._accepted(await self.node.committer.run(add))
+        return self._accepted(await self.node.committer.run(add), tasks)
 
     def prepare(self, one: Submission) -> NewTask:
         """Check a submission and rank it; what the store is given."""
@@ -187,6 +198,7 @@ class Manager:
         except (TypeError, ValueError) as error:
             raise InvalidTask(f"data and metadata of a {one.type!r} task must be JSON: {error}") from None
         options = one.options or handler.options
+        preset = None if one.service_class is None else service_class(one.service_class)
         task = NewTask(
             id=new_id(),
             type=one.type,
@@ -194,11 +206,12 @@ class Manager:
             rank=_UNRANKED,
             created_at=now,
             payload=payload,
-            priority=read_priority(one.priority),
+            priority=read_priority(one.priority) if preset is None else preset.priority,
             tenant=one.tenant,
+            program=one.program,
             entered_at=now + one.delay,
             due_at=now + one.delay if one.delay > 0 else None,
-            deadline=one.deadline,
+            deadline=_deadline(one, preset, now),
             options=options.as_text(),
             metadata=metadata,
             idempotency_key=one.idempotency_key,
@@ -208,13 +221,24 @@ class Manager:
         )
         if one.idempotency_key is not None:
             task.fingerprint = hashlib.sha256(f"{one.type}\n{payload}".encode()).hexdigest()[:32]
-        task.rank = self.policy.rank(task, now)
+        size, seconds = self.ranker.expected((one.type, task.lane.model, one.tenant), one.estimated_tokens)
+        self.ranker.enter(task, size if one.size is None else one.size, one.estimated_seconds or seconds, now)
         return task
 
-    def notice(self, outcomes: Sequence[AddOutcome], due_at: float | None = None) -> None:
+    def notice(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> None:
         """Tell the dispatcher of tasks that were added in a transaction of the caller's own."""
-        for lane in {outcome.lane for outcome in outcomes if isinstance(outcome, Added)}:
-            self.node.notice(lane, due_at)
+        if not tasks:
+            for lane in {outcome.lane for outcome in outcomes if isinstance(outcome, Added)}:
+                self.node.notice(lane)
+            return
+        news = {
+            (outcome.lane, task.due_at, task.flow): task
+            for outcome, task in zip(outcomes, tasks, strict=True)
+            if isinstance(outcome, Added)
+        }
+        for (lane, due_at, flow), task in news.items():
+            size = 0.0 if flow is None else self.ranker.size_of(task)
+            self.node.notice(lane, due_at, flow, size)
 
     async def get(self, id: str) -> TaskView | None:
         """The task as it stands; `None` when there is none of that id."""
@@ -294,10 +318,15 @@ class Manager:
 
         def work(store: Any) -> list[AddOutcome]:
             task = again(store.task(id), id, self.clock.wall(), fresh)
-            task.rank = self.policy.rank(task, self.clock.wall())
+            self.ranker.enter(task, 0.0, 0.0, self.clock.wall())
             return list(store.add([task]))
 
         return self._accepted(await self.node.committer.run(work))[0]
+
+    async def switch_strategy(self, name: str, **settings: Any) -> int:
+        """Use another strategy from now on; how many waiting tasks were ranked anew for it. Dispatch goes on
+        meanwhile. Raises `ConfigurationError` for a strategy or a setting that there is not."""
+        return await self.node.switcher.switch(name, settings)
 
     async def read(self, work: Callable[[Any], T]) -> T:
         """Read the store on the side."""
@@ -328,11 +357,11 @@ class Manager:
 
         self.node.apply_pauses(await self.node.committer.run(work))
 
-    def _accepted(self, outcomes: Sequence[AddOutcome]) -> list[str]:
+    def _accepted(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> list[str]:
         for outcome in outcomes:
             if isinstance(outcome, PenstockError):
                 raise outcome
-        self.notice(outcomes)
+        self.notice(outcomes, tasks)
         return [outcome.id for outcome in outcomes if isinstance(outcome, Added | Existing)]
 
     def _ended(self, end: Finish) -> None:
@@ -361,6 +390,16 @@ def open_store(settings: Settings, read_only: bool = False) -> Store:
     """The store that the settings name."""
     path = ":memory:" if settings.store == "memory" else settings.store.removeprefix("sqlite:///")
     return SqliteStore.open(path, durability=settings.durability, read_only=read_only)
+
+
+def _deadline(one: Submission, preset: ServiceClass | None, now: float) -> float | None:
+    slo = one.slo_seconds if one.slo_seconds is not None else preset.slo_seconds if preset is not None else None
+    deadline = one.deadline if one.deadline is not None else None if slo is None else now + slo
+    if deadline is not None and deadline <= now:
+        raise InvalidTask(
+            f"the deadline of this {one.type!r} task is {now - deadline:.3g} seconds in the past; give a later one"
+        )
+    return deadline
 
 
 def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:

@@ -45,7 +45,7 @@ def kill_again_and_again(job: Job, provider, kills: int, progress: int):
         job.kill()
         account.enter(job, provider, seen)
     code, said = job.run()
-    assert code == 0, said
+    assert code in (0, 3), said
     return account, seen
 
 
@@ -72,14 +72,17 @@ def kills(make_job, serve, prompts: int, kills: int, concurrency: int, seconds: 
     bodies = [body(number, 40) for number in range(prompts)]
     job = make_job(provider, bodies, "--concurrency", str(concurrency))
     account, seen = kill_again_and_again(job, provider, kills, progress=prompts // (kills + 2))
-    good, bad = check_files(job)
-    assert (len(good), bad) == (prompts, [])
+    _, bad = check_files(job)
+    # Who died twice runs with no other such line beside it: a third kill can blame one, and no other.
+    assert {one["error"]["code"] for one in bad} <= {"poison"}
+    assert len(bad) <= kills
     repaid = check_payments(job, provider, account, seen)
     assert min(account.in_flight) >= IN_FLIGHT
     return (
         f"{kills} kills with {min(account.in_flight)} to {max(account.in_flight)} calls in flight; "
         f"unsettled intents {account.intents}, {sum(account.intents)} in all, paid again {repaid}; "
-        f"{len(seen)} of {prompts} recorded before some kill, none of them paid again"
+        f"{len(seen)} of {prompts} recorded before some kill, none of them paid again; "
+        f"{len(bad)} blamed for three kills"
     )
 
 
@@ -93,19 +96,22 @@ def test_a_job_of_2000_prompts_killed_twenty_times(make_job, serve, figures):
     figures(kills(make_job, serve, prompts=2000, kills=20, concurrency=32, seconds=0.2))
 
 
-def test_who_was_only_there_at_three_kills_is_not_blamed_for_them(make_job, serve):
-    """With no progress between the kills the same lines are in flight each time."""
-    provider = serve(SimulatorConfig(latency=Latency(0.3), output=Output(20)))
-    job = make_job(provider, [body(number, 40) for number in range(40)], "--concurrency", "20")
+def test_of_those_who_were_there_at_three_kills_at_most_one_is_blamed(make_job, serve):
+    """With no progress between the kills the same lines are in flight each time; suspects run singly."""
+    provider = serve(SimulatorConfig(latency=Latency(0.2), output=Output(20)))
+    bodies = [body(number, 40) for number in range(50)]
+    # With a limit that somebody set, all start at once; without, calls would begin one by one.
+    job = make_job(provider, bodies, "--concurrency", "12", "--rpm", "100000")
     for _ in range(3):
         job.start()
         job.reach(lambda: ripe(provider, 0))
         job.kill()
         provider.quiet()
     code, said = job.run()
-    assert code == 0, said
-    good, bad = check_files(job)
-    assert (len(good), bad) == (40, [])
+    _, bad = check_files(job)
+    assert code == (3 if bad else 0), said
+    assert len(bad) <= 1
+    assert {one["error"]["code"] for one in bad} <= {"poison"}
 
 
 def torn_tails(make_job, serve, prompts: int, kills: int) -> str:

@@ -15,7 +15,7 @@ from penstock.cli.bench.report import amount, data, lines
 from penstock.errors import ConfigurationError
 from penstock.stores.sqlite.yardstick import measure_yardstick
 
-QUICK = ("add-one", "add-bulk", "drain", "idle", "claim")
+QUICK = ("add-one", "add-bulk", "drain", "idle", "claim", "flows", "rerank")
 
 
 def bench(*arguments):
@@ -77,7 +77,8 @@ def test_list_names_all(capsys):
 
 
 def test_long_ones_run_only_when_named():
-    assert [one.name for one in chosen([])] == ["add-one", "add-bulk", "drain", "idle", "sleeps", "claim"]
+    names = ["add-one", "add-bulk", "drain", "idle", "sleeps", "claim", "flows", "rerank"]
+    assert [one.name for one in chosen([])] == names
     assert [one.name for one in chosen(["limits", "drain"])] == ["drain", "limits"]
     with pytest.raises(ConfigurationError):
         chosen(["nonsense"])

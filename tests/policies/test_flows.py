@@ -252,7 +252,7 @@ def test_a_weight_may_change_meanwhile():
     flows.charge("a", 40.0)
     assert flows.view("a").counter == 20.0
     weights["a"] = 0.0
-    with pytest.raises(ValueError, match="the weight of a flow must be above 0; that of 'a' is 0.0"):
+    with pytest.raises(ValueError, match=r"the weight of a flow must be above 0; that of 'a' is 0\.0"):
         flows.charge("a", 1.0)
 
 

@@ -119,9 +119,9 @@ class ForgetsTheProgram(Bad):
         return replace(super().stepped(task, service, seconds, now), program=task.program)
 
 
-class TurnsBack(Bad):
+class NeverReturns(Bad):
     def stepped(self, task, service, seconds, now):
-        return replace(super().stepped(task, service, seconds, now), turn_at=-1.0)
+        return replace(super().stepped(task, service, seconds, now), turn_at=float("inf"))
 
 
 class FlowsByService(Bad):
@@ -152,7 +152,7 @@ BAD = [
     (GetsBetterByWaiting, "waiting_never_improves_a_rank"),
     (ForgetsService, "stepped_is_monotone"),
     (ForgetsTheProgram, "stepped_is_monotone"),
-    (TurnsBack, "stepped_is_monotone"),
+    (NeverReturns, "stepped_is_monotone"),
     (FlowsByService, "flow_is_a_name"),
     (PromisesTooMuch, "no_starvation_where_promised"),
     (Shouts, "name"),

@@ -73,14 +73,14 @@ def test_an_unknown_strategy_names_the_known():
     [
         ("fifo", {"time_slice": 1}, "strategy fifo has no setting time_slice: it takes none"),
         ("round_robin", {"slice": 1, "a": 2}, "has no setting a, slice: it takes time_slice"),
-        ("round_robin", {"time_slice": 0}, "strategy round_robin: time_slice must be a number above 0, not 0"),
+        ("round_robin", {"time_slice": 0}, "round_robin: time_slice must be a number above 0, not 0"),
         ("round_robin", {"time_slice": -1.5}, "time_slice must be a number above 0, not -1.5"),
         ("round_robin", {"time_slice": "2"}, "time_slice must be a number above 0, not '2'"),
         ("round_robin", {"time_slice": True}, "time_slice must be a number above 0, not True"),
         ("round_robin", {"time_slice": float("nan")}, "time_slice must be a number above 0, not nan"),
         ("round_robin", {"time_slice": None}, "time_slice must be a number above 0, not None"),
         ("priority", {"seconds_per_level": -1}, "seconds_per_level must be 0 or a number above 0, not -1"),
-        ("preemptive", {"seconds_per_level": float("inf")}, "seconds_per_level must be 0 or a number above 0"),
+        ("preemptive", {"seconds_per_level": float("inf")}, "must be 0 or a number above 0, not inf"),
         ("shortest_job_first", {"ageing": -0.1}, "ageing must be 0 or a number of at least 1e-09, not -0.1"),
         ("shortest_remaining", {"ageing": 1e-300}, "ageing must be 0 or a number of at least 1e-09"),
         ("deadline", {"preemptive": 1}, "preemptive must be true or false, not 1"),
@@ -101,7 +101,7 @@ def test_an_unknown_strategy_names_the_known():
         ("fair", {"inside": "lifo"}, "strategy fair: strategy 'lifo' is unknown: choose one of"),
         ("fair", {"inside": 3}, "strategy fair: int has no rank, stepped, flow, name, preemptive"),
         ("fair", {"inside": "mlfq", "inside_settings": {"x": 1}}, "strategy mlfq has no setting x"),
-        ("fair", {"inside": Lottery(), "inside_settings": {}}, "inside_settings go with the name of a strategy"),
+        ("fair", {"inside": Lottery(), "inside_settings": {}}, "inside_settings go with the name of a"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused_and_name_what_is_allowed(name, settings, message):

@@ -63,13 +63,12 @@ def test_round_robin_goes_to_the_back_when_the_slice_is_used():
     policy = policy_named("round_robin", time_slice=1.0)
     task = Standing(5.0)
     half = policy.stepped(task, 10.0, 0.6, 6.0)
-    assert (policy.rank(half, 6.0), half.slice_used) == (Rank(0, 5.0), 0.6), "a slice in use keeps its place"
-    whole = policy.stepped(half, 10.0, 0.6, 7.0)
-    assert (policy.rank(whole, 7.0), whole.slice_used) == (
-        Rank(0, pytest.approx(7.0, abs=1e-5)),
-        pytest.approx(0.2),
-    )
-    assert order(policy, first=whole, waiting=Standing(6.9), later=Standing(7.1)) == "waiting first later"
+    assert (half.level, half.slice_used) == (1, 0.6)
+    assert order(policy, half=half, waiting=Standing(4.0)) == "half waiting", "a slice in use keeps its place"
+    whole = policy.stepped(half, 10.0, 0.7, 6.8)
+    assert (whole.level, whole.slice_used) == (0, pytest.approx(0.3)), "what was too much counts for the next"
+    assert whole.turn_at == pytest.approx(6.4, abs=1e-4), "a slice after the turn began at 5.4"
+    assert order(policy, whole=whole, waiting=Standing(6.3), later=Standing(6.5)) == "waiting whole later"
 
 
 def replay_turns(time_slice, durations, slots):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import StoreError, StoreTooNew
+from penstock.model.rank import Rank
 from penstock.stores import sql
 from penstock.stores.sql.statements import parse_statements
 from penstock.stores.sqlite import schema
@@ -16,7 +17,7 @@ from penstock.stores.sqlite.connection import STATEMENTS
 from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing.store_probe import Probe
 
-LATER = {"0002": "-- adds\nalter table tasks add column colour text;\ncreate table shades (name text);\n"}
+LATER = "-- adds\nalter table tasks add column colour text;\ncreate table shades (name text);\n"
 
 
 def version_of(path):
@@ -28,7 +29,7 @@ def version_of(path):
 
 def newer_scripts():
     scripts = schema.migrations()
-    return {**scripts, max(scripts) + 1: LATER["0002"]}
+    return {**scripts, max(scripts) + 1: LATER}
 
 
 def migrate_to_newer(path, scripts):
@@ -78,10 +79,11 @@ def test_a_newer_file_is_refused(tmp_path):
 def test_a_failed_migration_leaves_the_old_version(tmp_path):
     path = tmp_path / "s.db"
     SqliteStore.open(path).close()
-    broken = {**schema.migrations(), 2: "create table half (a);\ncreate table tasks (again);\n"}
+    newest = max(schema.migrations())
+    broken = {**schema.migrations(), newest + 1: "create table half (a);\ncreate table tasks (again);\n"}
     with pytest.raises(sqlite3.OperationalError):
         migrate_to_newer(path, broken)
-    assert version_of(path) == 1
+    assert version_of(path) == newest
     connection = sqlite3.connect(path)
     assert not connection.execute("select 1 from sqlite_master where name = 'half'").fetchall()
     connection.close()
@@ -142,14 +144,74 @@ def test_two_statements_of_one_name_are_a_fault():
         parse_statements("-- name: a\nselect 1\n-- name: a\nselect 2\n")
 
 
-@pytest.mark.parametrize("name", ["claim", "claim_but_tenants", "heads"])
-def test_a_claim_walks_the_index_of_its_lane(name):
+def plan_of(name, params):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     schema.migrate(connection, ":memory:")
-    params = {"claim": (1, 0.0, 1, 9), "claim_but_tenants": (1, 0.0, 1, 9, "[]"), "heads": (1, 9, "[]")}[name]
     plan = connection.execute(f"explain query plan {STATEMENTS[name]}", params).fetchall()
     connection.close()
-    text = "\n".join(row[3] for row in plan)
+    return "\n".join(row[3] for row in plan)
+
+
+@pytest.mark.parametrize("name", ["claim", "claim_but_tenants", "line", "head"])
+def test_a_claim_walks_the_index_of_its_lane(name):
+    params = {"claim": (1, 0.0, 1, 9), "claim_but_tenants": (1, 0.0, 1, 9, "[]"), "line": (1, 9, "[]")}
+    text = plan_of(name, params.get(name, (1,)))
     assert "INDEX tasks_line (lane=?)" in text
     assert "B-TREE" not in text
     assert "SCAN tasks" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "bound"),
+    [
+        ("claim_flows", (1, 0.0, 1, 9, "[]"), "flow=?"),
+        ("flow_sizes", (1, "a", 9), "flow=?"),
+        ("waiting_flows", (), "flow>?"),
+    ],
+)
+def test_flows_walk_the_index_of_flows(name, params, bound):
+    text = plan_of(name, params)
+    assert f"INDEX tasks_ready_flow (lane=? AND {bound})" in text
+    assert "B-TREE" not in text
+    assert "SCAN tasks" not in text
+    assert "SCAN t" not in text.splitlines()
+
+
+def test_a_store_of_the_first_schema_is_upgraded_and_works(tmp_path):
+    path = tmp_path / "s.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    schema.migrate(connection, str(path), {1: schema.migrations()[1]})
+    connection.execute("insert into lanes values (1, 'echo', 'model-a', '[]')")
+    for seq, status, ready in ((1, "queued", 1), (2, "queued", 1), (3, "running", 0)):
+        connection.execute(
+            "insert into tasks (seq, id, type, status, ready, lane, band, key, priority, tenant, created_at,"
+            " entered_at, claim_no, node, started_at)"
+            " values (?1, 'old' || ?1, 'echo', ?2, ?3, 1, 0, ?1, 20, 't', 5, 5, 1 - ?3, 1 - ?3, 6)",
+            (seq, status, ready),
+        )
+        connection.execute(
+            "insert into tally values (0, 1, ?, 20, 1) on conflict do update set n = n + 1", (status,)
+        )
+    connection.execute("update counters set n = 3 where name in ('task', 'open')")
+    connection.close()
+    with SqliteStore.open(path) as store:
+        assert version_of(path) == max(schema.migrations())
+        probe = Probe(store)
+        assert store.read(lambda reader: reader.heads([1])) == {1: (Rank(0, 1.0), None)}
+        assert store.read(lambda reader: reader.waiting_flows()) == []
+        store.run(lambda tx: tx.rerank([(2, Rank(0, 0.0), "t")]))
+        assert [task.id for task in probe.claim(1)] == ["old2"]
+        [rescued] = [
+            task
+            for task in store.run(
+                lambda tx: (tx.rescue(9.0, 9.0, 3, [1]), tx.claim({1: 9}, probe.node, 9.0))[1]
+            )
+            if task.seq == 3
+        ]
+        assert (rescued.flow, rescued.standing, rescued.program) == (None, None, None)
+        new = probe.add(flow="t", program="p")
+        assert new.seq == 4
+        assert [task.id for task in store.run(lambda tx: tx.claim_flows({1: {"t": 2}}, probe.node, 9.0))] == [
+            new.id
+        ]
+        assert store.verify() == []

@@ -1,5 +1,6 @@
 """A state machine drives the store beside a simple model in memory; after every rule both tell the same."""
 
+import json
 import shutil
 import tempfile
 from collections import Counter
@@ -37,6 +38,8 @@ QUEUED, RUNNING, PAUSED, RETRYING = (
 PICK = st.integers(0, 7)
 RANKS = st.builds(Rank, st.integers(0, 1), st.sampled_from([-1.0, 0.0, 0.25, 1e9]))
 DELAYS = st.sampled_from([None, None, 1.0, 3.0])
+FLOWS = st.sampled_from([None, "x", "y"])
+STANDINGS = st.sampled_from([None, '{"size":4}', '{"size":2.5,"level":1}'])
 
 
 @dataclass
@@ -65,11 +68,21 @@ class Known:
     claims: int = 0
     finished_no: int | None = None
     finished_at: float | None = None
+    flow: str | None = None
+    standing: str | None = None
     journal: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     @property
     def claimable(self):
         return self.status in (QUEUED, RETRYING) and self.due_at is None
+
+    @property
+    def waits(self):
+        return self.status is not RUNNING and self.status not in FINAL
+
+
+def size_of(standing):
+    return json.loads(standing)["size"] if standing else 0.0
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -84,6 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = START
         self.tasks: dict[str, Known] = {}
         self.pruned: set[str] = set()
+        self.sizes: dict[str, float] = {}
         self.lost: list[Claimed] = []
         self.holds: dict[int, Hold] = {}
         self.finished = 0
@@ -161,8 +175,10 @@ class StoreMachine(RuleBasedStateMachine):
         in_batch=st.booleans(),
         room=st.sampled_from([None, 0, 1]),
         count=st.integers(1, 3),
+        flow=FLOWS,
+        standing=STANDINGS,
     )
-    def add(self, lane, rank, delay, tenant, key, fingerprint, in_batch, room, count):
+    def add(self, lane, rank, delay, tenant, key, fingerprint, in_batch, room, count, flow, standing):
         due_at = None if delay is None else self.now + delay
         new = [
             NewTask(
@@ -179,6 +195,9 @@ class StoreMachine(RuleBasedStateMachine):
                 batch=self.batch if in_batch else None,
                 position=7,
                 priority=20 + lane,
+                flow=flow,
+                standing=standing,
+                program=flow,
             )
             for _ in range(count)
         ]
@@ -207,7 +226,11 @@ class StoreMachine(RuleBasedStateMachine):
         assert isinstance(outcome, Added)
         assert outcome.id == task.id
         assert all(outcome.seq > known.seq for known in self.tasks.values())
-        known = Known(outcome.seq, task, task.rank, due_at=task.due_at)
+        known = Known(
+            outcome.seq, task, task.rank, due_at=task.due_at, flow=task.flow, standing=task.standing
+        )
+        if task.program is not None:
+            self.sizes[task.program] = self.sizes.get(task.program, 0.0) + size_of(task.standing)
         self.tasks[task.id] = known
         return known
 
@@ -255,9 +278,31 @@ class StoreMachine(RuleBasedStateMachine):
         for task in claimed:
             self.started(self.tasks[task.id], task)
 
+    @rule(x=st.integers(0, 3), y=st.integers(0, 2), lanes=st.sampled_from([(0,), (1,), (0, 1)]), pick=PICK)
+    def claim_flows(self, x, y, lanes, pick):
+        node = self.node(pick)
+        asked = {self.lane_ids[lane]: {"x": x, "y": y} for lane in lanes}
+        expected = []
+        for lane in lanes:
+            for flow, n in (("x", x), ("y", y)):
+                expected += self.line(LANES[lane], flow)[:n]
+        claimed = self.store.run(lambda tx: tx.claim_flows(asked, node, self.now))
+        of_flows = sorted(claimed, key=lambda task: (self.lane_ids.index(task.lane), task.flow))
+        assert [task.id for task in of_flows] == [known.new.id for known in expected]
+        for task in claimed:
+            self.started(self.tasks[task.id], task)
+
+    def line(self, lane, flow):
+        """The claimable tasks of a flow, best first."""
+        line = [
+            one for one in self.tasks.values() if one.claimable and (one.new.lane, one.flow) == (lane, flow)
+        ]
+        return sorted(line, key=lambda known: (known.rank, known.seq))
+
     def started(self, known, task):
         assert may_move(known.status, RUNNING)
         assert (task.attempt, task.crashes, task.rank) == (known.attempt, known.crashes, known.rank)
+        assert (task.flow, task.standing, task.program) == (known.flow, known.standing, known.new.program)
         assert all(task.claim_no > old.claim_no for old in self.lost if old.seq == task.seq)
         assert task.journaled or not known.journal
         known.status, known.claim, known.claims = RUNNING, task, known.claims + 1
@@ -292,13 +337,14 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         assert outcome.next_due == min(left, default=None)
 
-    @precondition(lambda self: self.those(QUEUED, RETRYING))
-    @rule(pick=PICK, rank=RANKS)
-    def rerank(self, pick, rank):
-        waiting = self.those(QUEUED, RETRYING)
-        known = waiting[pick % len(waiting)]
-        self.store.run(lambda tx: tx.rerank([(known.seq, rank)]))
-        known.rank = rank
+    @precondition(lambda self: self.tasks)
+    @rule(pick=PICK, rank=RANKS, flow=FLOWS)
+    def rerank(self, pick, rank, flow):
+        some = list(self.tasks.values())[pick % len(self.tasks) :: 3]
+        self.store.run(lambda tx: tx.rerank([(known.seq, rank, flow) for known in some]))
+        for known in some:
+            if known.waits:
+                known.rank, known.flow = rank, flow
 
     @precondition(lambda self: self.tasks)
     @rule(pick=PICK)
@@ -337,15 +383,21 @@ class StoreMachine(RuleBasedStateMachine):
             known.journal = {}
 
     @rule(
-        pick=PICK, status=st.sampled_from([QUEUED, RETRYING, TaskStatus.SUSPENDED]), rank=RANKS, delay=DELAYS
+        pick=PICK,
+        status=st.sampled_from([QUEUED, RETRYING, TaskStatus.SUSPENDED]),
+        rank=RANKS,
+        delay=DELAYS,
+        flow=FLOWS,
+        standing=STANDINGS,
     )
-    def put_back(self, pick, status, rank, delay):
+    def put_back(self, pick, status, rank, delay, flow=None, standing=None):
         known = self.a_running(pick)
         due_at = None if delay is None else self.now + delay
-        back = PutBack(known.claim, status, self.now, rank, due_at)
+        back = PutBack(known.claim, status, self.now, rank, due_at, flow=flow, standing=standing)
         assert self.store.run(lambda tx: tx.put_back([back])) == [True]
         self.move(known, status, due_at)
-        known.rank = rank
+        known.rank, known.flow = rank, flow
+        known.standing = standing or known.standing
         known.attempt += status is RETRYING
 
     @rule(pick=PICK, verb=st.sampled_from(["finish", "put_back", "record"]))
@@ -507,6 +559,9 @@ class StoreMachine(RuleBasedStateMachine):
             if gone:
                 self.pruned.add(known.new.id)
                 del self.tasks[known.new.id]
+        for program in list(self.sizes):
+            if all(known.new.program != program for known in self.tasks.values()):
+                del self.sizes[program]
 
     # What must always hold.
 
@@ -522,6 +577,28 @@ class StoreMachine(RuleBasedStateMachine):
             assert view.ready == known.claimable
             assert (view.node is not None) == (known.status is RUNNING)
             assert known.status in FINAL or view.rank == known.rank
+
+    @invariant()
+    def lines_are_as_known(self):
+        heads = self.store.read(lambda reader: reader.heads(self.lane_ids))
+        best = {}
+        for known in sorted(self.tasks.values(), key=lambda known: (known.rank, known.seq), reverse=True):
+            if known.claimable:
+                best[self.lane_ids[LANES.index(known.new.lane)]] = (known.rank, known.flow)
+        assert heads == best
+        flows = self.store.read(lambda reader: reader.waiting_flows())
+        assert sorted(flows) == [
+            (id, flow)
+            for id, lane in zip(self.lane_ids, LANES, strict=True)
+            for flow in "xy"
+            if self.line(lane, flow)
+        ]
+        for id, flow in flows:
+            line = self.line(LANES[self.lane_ids.index(id)], flow)
+            sizes = self.store.read(lambda reader, id=id, flow=flow: reader.flow_sizes(id, flow, 4))
+            assert sizes == [size_of(known.standing) for known in line[:4]]
+        seqs = self.store.read(lambda reader: reader.waiting_seqs())
+        assert sorted(seqs) == [known.seq for known in self.tasks.values() if known.waits]
 
     @invariant()
     def tallies_are_counts(self):
@@ -563,6 +640,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         for known in self.tasks.values():
             self.check_at_the_end(known)
+        for program in "xy":
+            found = self.store.read(lambda reader, id=program: reader.program(id))
+            assert (found and found[1]) == self.sizes.get(program)
         assert self.store.verify() == []
         self.store.close()
 

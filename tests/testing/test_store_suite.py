@@ -74,6 +74,10 @@ def claims_worst_first(verb, *args):
     return sorted(verb(*args), key=lambda task: task.rank, reverse=True)
 
 
+def flows_worst_first(verb, *args):
+    return sorted(verb(*args), key=lambda task: (task.flow, task.rank), reverse=True)
+
+
 def rescues_without_telling(verb, *args, **kwargs):
     verb(*args, **kwargs)
     return Rescued()
@@ -98,6 +102,14 @@ def says_yes(verb, items, *args, **kwargs):
 
 FAULTS = {
     "claim": (claims_worst_first, "claim_order"),
+    "claim_flows": (flows_worst_first, "claim_of_flows"),
+    "heads": (always({}), "heads"),
+    "waiting_flows": (lambda verb: [*verb(), *verb()], "waiting_flows"),
+    "flow_sizes": (lambda verb, lane, flow, limit: verb(lane, flow, 99), "flow_sizes"),
+    "waiting_seqs": (lambda verb: verb()[1:], "waiting"),
+    "waiting": (lambda verb, seqs: verb(seqs)[1:], "rerank_in_chunks"),
+    "program": (always((0.0, 0.0, 0.0)), "programs_go_with_their_tasks"),
+    "serve_program": (always(None), "programs"),
     "finish": (says_yes, "finish_only_once"),
     "put_back": (says_yes, "fence_after_put_back"),
     "record": (done_without_doing, "journal"),

@@ -9,6 +9,7 @@ from penstock.admission.limits import GateLimits
 
 _FIRST_COOLDOWN = 0.5
 _LONGEST_COOLDOWN = 30.0
+_ISOLATED = 0.8
 _SLOW = 2.0
 _SLOW_CALLS = 30
 
@@ -79,6 +80,11 @@ class Health:
             return
         if fresh:
             self._streak += 1
+        if kind == "overloaded" and retry_after is None and self._streak == 1:
+            # One reply among good ones: bear a little less, and let the others go on.
+            if fresh:
+                self._halve(now, _FIRST_COOLDOWN, _ISOLATED)
+            return
         pause = min(_LONGEST_COOLDOWN, _FIRST_COOLDOWN * 2.0 ** min(self._streak - 1, 10))
         if retry_after is not None:
             pause = max(0.0, retry_after)
@@ -88,9 +94,9 @@ class Health:
         elif retry_after is not None:
             self._cool_until = max(self._cool_until, now + pause)
 
-    def _halve(self, now: float, pause: float) -> None:
+    def _halve(self, now: float, pause: float, factor: float = 0.5) -> None:
         base = min(self.limit, max(self.in_flight, 1))
-        self.limit = max(1.0, base / 2.0)
+        self.limit = max(1.0, base * factor)
         self._threshold = self.limit
         self._halved_until = now + max(pause, _FIRST_COOLDOWN)
 

@@ -115,6 +115,8 @@ class Engine:
             self._finish(call, now)
             return
         call.standing = self.policy.stepped(call.standing, amount, call.step_seconds, now)
+        if self._in_programs:
+            self.book.refresh(call)
         other = self.line.swap(call, now)
         if other is call:
             self._begin_step(call, now, 0.0)

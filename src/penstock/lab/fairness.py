@@ -17,7 +17,7 @@ def gap_unit(replay: Replay) -> float:
     weights = replay.setup.weights
     prompt = max(one.request.prompt for one in replay.calls)
     output = max(one.request.output for one in replay.calls)
-    return 2.0 * (weights.prompt * prompt + weights.output * replay.setup.slots * output)
+    return 2.0 * max(1.0, weights.prompt * prompt + weights.output * replay.setup.slots * output)
 
 
 def service_gap(replay: Replay, shares: Mapping[str, float] | None = None) -> float:

@@ -61,7 +61,8 @@ class RateSetup:
     def __post_init__(self) -> None:
         if self.tokens is None and self.requests is None:
             raise ConfigurationError("a replay under limits needs tokens or requests per window")
-        if min(self.tokens or 1, self.requests or 1) < 1 or self.window_seconds <= 0:
+        given = [limit for limit in (self.tokens, self.requests) if limit is not None]
+        if min(given) < 1 or self.window_seconds <= 0:
             raise ConfigurationError("rate limits and their window are above 0")
         if self.kind not in KINDS:
             raise ConfigurationError(f"provider {self.kind!r} is unknown: choose one of {', '.join(KINDS)}")

@@ -58,7 +58,7 @@ def measure(replay: Replay, fairness: bool = True) -> Metrics:
     return Metrics(
         completion=spread([one.completion for one in calls]),
         wait=spread([one.wait for one in calls]),
-        slowdown_slo=sum(_prompt_enough(one) for one in calls) / len(calls),
+        slowdown_slo=sum(_swift(one) for one in calls) / len(calls),
         deadline_slo=sum(deadlines) / len(deadlines) if deadlines else None,
         goodput=good / makespan,
         utilisation=sum(one.service for one in calls) / (replay.setup.slots * makespan),
@@ -86,7 +86,7 @@ def quantile(line: Sequence[float], part: float) -> float:
     return line[low] + (line[high] - line[low]) * (place - low)
 
 
-def _prompt_enough(call: Call) -> bool:
+def _swift(call: Call) -> bool:
     return call.completion <= 5.0 * call.service
 
 
@@ -95,7 +95,7 @@ def _kept(call: Call) -> bool:
 
 
 def _good(call: Call) -> bool:
-    return _prompt_enough(call) if call.request.deadline is None else _kept(call)
+    return _swift(call) if call.request.deadline is None else _kept(call)
 
 
 def _paces(calls: Sequence[Call]) -> list[float]:

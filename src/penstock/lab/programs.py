@@ -98,8 +98,13 @@ class ProgramBook:
             return []
         changed = list(self._waiting[name].values())
         for one in changed:
-            one.standing = replace(one.standing, program=self._program(name))
+            self.refresh(one)
         return changed
+
+    def refresh(self, call: Call) -> None:
+        """Tell a call's standing what its whole program has had by now."""
+        if call.request.program:
+            call.standing = replace(call.standing, program=self._program(call.request.program))
 
     def standing(self, call: Call, now: float) -> Standing:
         """Where a call stands that gets in line now: what a strategy may look at."""

@@ -132,11 +132,12 @@ def facts(study: Study) -> list[str]:
     one, setup, service = study.facts, study.setup, study.setup.service
     who = f"{one.tenants} tenants" if one.tenants > 1 else "one tenant"
     programs = f", {one.programs:,} programs" if one.programs else ""
+    natural = "" if one.natural_load is None else f", natural load {one.natural_load:.2f}"
     whole = service.step_tokens is None or study.rates is not None
     lines = [
         f"{one.name}: {one.requests:,} requests{programs} of {who} in {one.span_seconds:,.0f} s; "
         f"{one.mean_prompt:,.0f} prompt and {one.mean_output:,.0f} output tokens in the mean",
-        f"{setup.slots} slots, natural load {one.natural_load:.2f}; service {service.start_seconds:g} s + "
+        f"{setup.slots} slots{natural}; service {service.start_seconds:g} s + "
         f"{service.seconds_per_prompt_token:g} s per prompt token + "
         f"{service.seconds_per_output_token:g} s per output token",
         f"{'a request is one step' if whole else f'steps of {service.step_tokens} tokens'}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import ConfigurationError
@@ -63,8 +63,8 @@ class TraceFacts:
     programs: int
     mean_prompt: float
     mean_output: float
-    natural_load: float
-    """service per slot and second at the speed the trace came at"""
+    natural_load: float | None
+    """service per slot and second at the speed the trace came at; `None`: all came at once"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _facts(trace: Trace, setup: Setup) -> TraceFacts:
         len({one.program for one in trace.requests if one.program}),
         sum(one.prompt for one in trace.requests) / count,
         sum(one.output for one in trace.requests) / count,
-        work / (setup.slots * trace.span) if trace.span else float("inf"),
+        work / (setup.slots * trace.span) if trace.span else None,
     )
 
 
@@ -167,8 +167,3 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def in_tokens(setup: Setup) -> Setup:
-    """The same setup with sizes in tokens: what is scarce when tokens per minute bind."""
-    return replace(setup, unit="tokens")

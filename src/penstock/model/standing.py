@@ -27,8 +27,9 @@ class Standing:
 
     `size` and `attained` are service, whole and received, in the scarce unit (tokens when tokens per minute
     bind, seconds when slots bind); `seconds_left` is the estimated time it still needs, for deadlines.
-    `turn_at` is when it last went to the back of a line and `slice_used` its service since then, in
-    seconds.
+    `turn_at` is when it last went to the back of a line (0: it has not yet) and `slice_used` what it used
+    since: seconds of a time slice, service at a level. `level` is that of a feedback queue; under round robin
+    it is 1 in a turn.
     """
 
     entered_at: float

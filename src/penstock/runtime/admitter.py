@@ -1,4 +1,4 @@
-"""The line in front of the gate: calls wait here in rank order and go through together with their slot.
+"""Lets calls and returning handlers through, in their order, together with their slots.
 
 The rule is `admission.Gate`; this file only keeps the lines, asks the rule when something may have changed,
 writes the intents of all that were admitted in one transaction, and wakes their callers when that is durable.
@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from penstock.admission import Admit, Ask, Gate, Reject, Wait
 from penstock.errors import BudgetExhausted, Parked, PenstockError, PriceUnknown, RequestTooLarge
 from penstock.model.clock import Clock
-from penstock.model.rank import Rank
 from penstock.runtime.committer import Committer
+from penstock.runtime.lines import Afresh, Line, LineKey, Waiter, key_of
 from penstock.runtime.permit import Caller, Permit
+from penstock.runtime.ranking import Place
+from penstock.runtime.shares import Shares, weight_of
 from penstock.runtime.slots import Slots
 
 REJECTIONS: dict[str, type[PenstockError]] = {
@@ -24,9 +26,10 @@ REJECTIONS: dict[str, type[PenstockError]] = {
     "budget_exhausted": BudgetExhausted,
     "price_unknown": PriceUnknown,
 }
-
-LineKey = tuple[Any, ...]
-T = TypeVar("T")
+FIRST_LOOK = 8
+NO_SLOT = Wait("slots", "max_concurrent", None)
+# Waits for what everybody shares: nobody worse-ranked may take it meanwhile.
+SHARED_REASONS = ("requests", "tokens", "money")
 
 
 def rejection(verdict: Reject) -> PenstockError:
@@ -34,61 +37,22 @@ def rejection(verdict: Reject) -> PenstockError:
     return REJECTIONS.get(verdict.code, BudgetExhausted)(verdict.message)
 
 
-def _outcome(future: asyncio.Future[T]) -> T | None:
-    """What a waiter was given in the very moment in which it went away."""
-    if not future.done() or future.cancelled() or future.exception() is not None:
-        return None
-    return future.result()
-
-
-class Waiter:
-    """One call in a line."""
-
-    __slots__ = ("asks", "caller", "future", "order", "rank", "since")
+class Admitter:
+    """Keeps the order: stage, then flow, then rank. A task that has not started yet and is better-ranked than
+    all who wait (`rival`) gets the next slot; the dispatcher claims it then (`on_rival`)."""
 
     def __init__(
-        self, asks: Sequence[Ask], caller: Caller, order: int, since: float, future: asyncio.Future[Permit]
+        self, gate: Gate, slots: Slots, committer: Committer, clock: Clock, node: int, shares: Shares
     ) -> None:
-        self.asks = asks
-        self.caller = caller
-        self.rank: Rank = caller.rank
-        self.order = order
-        self.since = since
-        self.future = future
-
-    def __lt__(self, other: Waiter) -> bool:
-        return (self.rank, self.order) < (other.rank, other.order)
-
-
-class Line:
-    """The waiting calls that need the same of the gate, best-ranked first."""
-
-    __slots__ = ("verdict", "waiters")
-
-    def __init__(self) -> None:
-        self.waiters: list[Waiter] = []
-        self.verdict: Wait | None = None
-
-    def head(self) -> Waiter | None:
-        while self.waiters and self.waiters[0].future.done():
-            heapq.heappop(self.waiters)
-        return self.waiters[0] if self.waiters else None
-
-    def __lt__(self, other: Line) -> bool:
-        return self.waiters[0] < other.waiters[0]
-
-
-class Admitter:
-    """Lets calls through the gate, in rank order within a line and across lines that share a limit."""
-
-    def __init__(self, gate: Gate, slots: Slots, committer: Committer, clock: Clock, node: int) -> None:
         self.gate = gate
         self.slots = slots
         self.committer = committer
         self.clock = clock
         self.node = node
+        self.shares = shares
+        self.rival: Callable[[], Place | None] = lambda: None
+        self.on_rival: Callable[[], None] = lambda: None
         self._lines: dict[LineKey, Line] = {}
-        self._returning: list[tuple[Rank, int, asyncio.Future[bool]]] = []
         self._order = 0
         self._pumping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -98,28 +62,24 @@ class Admitter:
         self.on_admitted: list[Any] = []
         slots.on_free.append(self.pump_soon)
 
-    async def admit(self, asks: Sequence[Ask], caller: Caller) -> Permit:
+    async def admit(self, asks: Sequence[Ask], caller: Caller, afresh: Afresh | None = None) -> Permit:
         """Wait until the gate admits one of `asks` (the same call by alternative endpoints); its intent is
         durable.
 
+        `afresh` gives better asks for the same call once there are some: who came before anything was known
+        must not be held to its cap, or be refused for it, for as long as it waits.
+
         Raises `RequestTooLarge`, `BudgetExhausted` or `PriceUnknown` for what waiting cannot help, and
-        `Parked` when the node is stopping.
+        `Parked` when the node is stopping or the task has to make place.
         """
-        if self._closed:
-            raise Parked
         never = [self.gate.never_fits(ask) for ask in asks]
-        if all(verdict is not None for verdict in never):
+        if not self._closed and all(verdict is not None for verdict in never):
             raise rejection(never[0])  # type: ignore[arg-type]
-        self._order += 1
+        self.typical[asks[0].model] = asks[0]
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = Waiter(asks, caller, self._order, self.clock.monotonic(), future)
-        first = asks[0]
-        self.typical[first.model] = first
-        key = (first.endpoint, first.model, first.tenant, first.pools)
-        heapq.heappush(self._lines.setdefault(key, Line()).waiters, waiter)
         self.waiting_by_lane[caller.lane] = self.waiting_by_lane.get(caller.lane, 0) + 1
-        self.pump_soon()
         try:
+            self._join(asks, caller, future, afresh)
             return await future
         except asyncio.CancelledError:
             if (permit := _outcome(future)) is not None:
@@ -129,14 +89,9 @@ class Admitter:
             self.waiting_by_lane[caller.lane] -= 1
 
     async def regain_slot(self, caller: Caller) -> None:
-        """Wait for a slot for a handler that comes back from a wait; it goes before calls, which are new
-        work."""
-        if self._closed:
-            raise Parked
-        self._order += 1
+        """Wait for a slot for a handler that comes back from a wait, or that lets others pass at a step."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._returning, (caller.rank, self._order, future))
-        self.pump_soon()
+        self._join((), caller, future)
         try:
             await future
         except asyncio.CancelledError:
@@ -144,31 +99,76 @@ class Admitter:
                 self.slots.give()
             raise
 
+    @property
+    def contended(self) -> bool:
+        """Whether anybody waits, here or for a start."""
+        return bool(self._lines) or self.rival() is not None
+
     def room(self, model: str, most: int) -> int:
         """About how many more calls of this model the gate could let through now."""
         ask = self.typical.get(model)
         if ask is None:
-            return most
+            return min(most, FIRST_LOOK)  # nothing is known of such calls yet
         return self.gate.headroom(ask, self.clock.monotonic(), most)
 
     def pump_soon(self) -> None:
         """Look at the lines again in the next turn of the loop."""
-        if not self._pumping and (self._lines or self._returning):
+        if not self._pumping and self._lines:
             self._pumping = True
             asyncio.get_running_loop().call_soon(self._pump)
 
     def close(self) -> None:
         """Let nobody through any more; those who wait get `Parked`."""
         self._closed = True
-        for line in self._lines.values():
-            for waiter in line.waiters:
-                if not waiter.future.done():
-                    waiter.future.set_exception(Parked())
+        for waiter in self.waiters():
+            waiter.future.set_exception(Parked())
         self._lines.clear()
-        for _, _, returning in self._returning:
-            if not returning.done():
-                returning.set_exception(Parked())
-        self._returning.clear()
+
+    def waiters(self) -> list[Waiter]:
+        """Everybody who waits, in no order."""
+        return [
+            waiter for line in self._lines.values() for waiter in line.waiters if not waiter.future.done()
+        ]
+
+    def worst(self, may_leave: Callable[[int], bool]) -> tuple[Waiter, Place] | None:
+        """The worst-placed task that waits and may be put back; one that has begun no step first."""
+        found: tuple[bool, Place, Waiter] | None = None
+        for line in self._lines.values():
+            counter = self.shares.counter(line.flow)
+            for waiter in line.waiters:
+                caller = waiter.caller
+                if waiter.future.done() or caller.task is None or not may_leave(caller.task):
+                    continue
+                place = Place(caller.stage, counter, caller.rank, waiter.order)
+                if found is None or (caller.begun, place) > (found[0], found[1]):
+                    found = caller.begun, place, waiter
+        return None if found is None else (found[2], found[1])
+
+    def worst_of(self, lane: int) -> Place | None:
+        """The worst place of this lane's tasks that wait here."""
+        places = [
+            Place(waiter.caller.stage, self.shares.counter(line.flow), waiter.caller.rank, waiter.order)
+            for line in self._lines.values()
+            for waiter in line.waiters
+            if waiter.caller.lane == lane and not waiter.future.done()
+        ]
+        return max(places, default=None)
+
+    def rearrange(self, caller_of: Callable[[int, str], Caller | None]) -> None:
+        """Ranks changed: put everybody who waits in place anew. `caller_of(task, step)` says how it stands now."""
+        lines: dict[LineKey, Line] = {}
+        for waiter in self.waiters():
+            if waiter.caller.task is not None:
+                waiter.caller = caller_of(waiter.caller.task, waiter.caller.step) or waiter.caller
+            key = key_of(waiter.asks, waiter.caller)
+            lines.setdefault(key, Line(waiter.caller.flow)).push(waiter)
+        self._lines = lines
+        self.pump_soon()
+
+    def park(self, waiter: Waiter) -> None:
+        """Send a task that waits back to the store."""
+        if not waiter.future.done():
+            waiter.future.set_exception(Parked())
 
     def waits(self) -> list[tuple[Waiter, Wait]]:
         """Everybody who waits, with the reason of the head of the line."""
@@ -180,55 +180,95 @@ class Admitter:
             if not waiter.future.done()
         ]
 
+    def _join(
+        self,
+        asks: Sequence[Ask],
+        caller: Caller,
+        future: asyncio.Future[Any],
+        afresh: Afresh | None = None,
+    ) -> None:
+        if self._closed:
+            raise Parked
+        self._order += 1
+        key = key_of(asks, caller)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(caller.flow)
+        line.push(Waiter(asks, caller, self._order, future, afresh))
+        self.pump_soon()
+
     def _pump(self) -> None:
         self._pumping = False
-        self._let_return()
         now = self.clock.monotonic()
         granted: list[tuple[Waiter, Permit]] = []
         next_look: float | None = None
-        self._lines = {key: line for key, line in self._lines.items() if line.head() is not None}
-        lines = list(self._lines.values())
-        heapq.heapify(lines)
+        lines = self._standing_lines()
         while lines:
             line = lines[0]
-            waiter = line.waiters[0]
-            if self.slots.free <= 0:
+            if not self._slot_for(line):
                 for other in lines:
-                    other.verdict = Wait("slots", "max_concurrent", None)
+                    other.verdict = NO_SLOT
                 break
-            verdict = self._try(waiter, now, granted)
-            line.verdict = verdict
+            verdict = line.verdict = self._try(line.waiters[0], now, granted)
             if verdict is None:
-                heapq.heappop(line.waiters)
+                line.pop()
+                line.counter = self.shares.counter(line.flow)
                 heapq.heapreplace(lines, line) if line.head() is not None else heapq.heappop(lines)
                 continue
             if verdict.until is not None:
                 next_look = verdict.until if next_look is None else min(next_look, verdict.until)
             heapq.heappop(lines)
-            if ":" not in verdict.key and verdict.reason in ("requests", "tokens", "money"):
-                # A global limit: nobody worse-ranked may take what this one waits for.
-                for other in lines:
-                    other.verdict = verdict
-                break
+            if ":" not in verdict.key and verdict.reason in SHARED_REASONS:
+                lines = self._leave_to_the_first(lines, verdict)
         if granted:
             self._commit(granted)
         self._look_again(next_look, now)
 
-    def _let_return(self) -> None:
-        while self._returning and self.slots.free > 0:
-            future = heapq.heappop(self._returning)[2]
-            if not future.done():
-                self.slots.take()
-                future.set_result(True)
+    def _standing_lines(self) -> list[Line]:
+        self._lines = {key: line for key, line in self._lines.items() if line.head() is not None}
+        lines = list(self._lines.values())
+        for line in lines:
+            line.counter = self.shares.counter(line.flow)
+        heapq.heapify(lines)
+        return lines
+
+    def _leave_to_the_first(self, lines: list[Line], verdict: Wait) -> list[Line]:
+        """The lines that may still move when the first waits for what all calls share: returning handlers."""
+        for line in lines:
+            if line.waiters[0].asks:
+                line.verdict = verdict
+        left = [line for line in lines if not line.waiters[0].asks]
+        heapq.heapify(left)
+        return left
+
+    def _slot_for(self, line: Line) -> bool:
+        if self.slots.free <= 0:
+            return False
+        rival = self.rival()
+        if rival is None:
+            return True
+        head = line.waiters[0]
+        if rival < Place(head.caller.stage, line.counter, head.caller.rank, head.order):
+            self.on_rival()
+            return False
+        return True
 
     def _try(self, waiter: Waiter, now: float, granted: list[tuple[Waiter, Permit]]) -> Wait | None:
         """Admit the call by the first endpoint that has room; `None` when it is out of the line."""
+        if not waiter.asks:
+            self.slots.take()
+            waiter.future.set_result(True)
+            return None
+        if waiter.afresh is not None and (asks := waiter.afresh()) is not None:
+            waiter.asks, waiter.afresh = asks, None
+            self.typical[asks[0].model] = asks[0]
         waits: list[Wait] = []
         for ask in waiter.asks:
             verdict = self.gate.consider(ask, now)
             if isinstance(verdict, Admit):
                 grant = self.gate.admit(ask, now)
                 self.slots.take()
+                self.shares.charge(waiter.caller.flow, weight_of(ask))
                 granted.append((waiter, Permit(self, grant, ask, waiter.caller)))
                 return None
             if isinstance(verdict, Wait):
@@ -256,6 +296,7 @@ class Admitter:
         def fail(error: BaseException) -> None:
             for waiter, permit in granted:
                 self.gate.release(permit.grant, self.clock.monotonic())
+                self.shares.correct(waiter.caller.flow, -weight_of(permit.ask))
                 self.slots.give()
                 if not waiter.future.done():
                     waiter.future.set_exception(error)
@@ -271,3 +312,10 @@ class Admitter:
         if at is not None:
             delay = max(0.0005, at - now)
             self._timer = asyncio.get_running_loop().call_later(delay, self.pump_soon)
+
+
+def _outcome(future: asyncio.Future[Any]) -> Any:
+    """What a future was given before its waiter was cancelled; `None` when nothing was."""
+    if future.done() and not future.cancelled() and future.exception() is None:
+        return future.result()
+    return None

@@ -15,8 +15,8 @@ from penstock.errors import Parked
 from penstock.model.options import TaskOptions
 from penstock.model.step import StepKey, digest_arguments
 from penstock.model.task import Claimed
+from penstock.runtime.footing import Footing
 from penstock.runtime.holding import Holding
-from penstock.runtime.permit import Caller
 from penstock.runtime.recorder import Recorder
 from penstock.runtime.services import Services
 from penstock.runtime.sync_context import SyncContext
@@ -56,6 +56,7 @@ class TaskContext:
         self.parked = False
         self.holding = Holding(services.slots, services.clock, options.timeout)
         self.recorder = Recorder(task, options, services)
+        self.footing = Footing(task, services.ranker, services.shares, services.clock)
         self.sync = SyncContext(self)
         self._branches: dict[str, int] = {}
 
@@ -102,9 +103,13 @@ class TaskContext:
         if known is not None:
             return json.loads(known)
         self.check_parked()
+        await self.let_others_pass()
+        before, begun = self.footing.steps, self.services.clock.monotonic()
         with self.inside(await self.recorder.scope_of(step)):
             result = await _call(self.services, function, *args, **kwargs)
-        return await self.recorder.keep(step, result, validate)
+        kept = await self.recorder.keep(step, result, validate)
+        self.footing.over(before, self.services.clock.monotonic() - begun)
+        return kept
 
     async def now(self) -> float:
         """The wall clock in seconds since the epoch, recorded: the same after a crash."""
@@ -170,7 +175,7 @@ class TaskContext:
     async def regain_slot(self) -> None:
         """Come back from a wait that brought no slot."""
         try:
-            await self.services.exchange.admitter.regain_slot(Caller(self.task.rank))
+            await self.services.exchange.admitter.regain_slot(self.footing.caller())
         except BaseException:
             self.holding.gave_up()
             raise
@@ -194,9 +199,12 @@ class TaskContext:
     ) -> StepKey:
         return StepKey(self.scope, name, key if key is not None else digest_arguments(args, kwargs))
 
-    def caller(self, key: StepKey) -> Caller:
-        task = self.task
-        return Caller(task.rank, task.seq, task.claim_no, key.digest, task.lane)
+    async def let_others_pass(self) -> None:
+        """Between steps a better-ranked task takes the slot, where the policy says that steps compete."""
+        admitter = self.services.exchange.admitter
+        if self.services.ranker.preemptive and admitter.contended:
+            self.holding.wait()
+            await self.regain_slot()
 
     def check_parked(self) -> None:
         """Raise `Parked` when the task is to leave; again at each step when a handler swallowed it."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from penstock.admission import Observed
+from penstock.admission import Ask, Observed
 from penstock.admission.ask import RefusalKind
 from penstock.errors import CallFailed, PenstockError, ReplyRejected
 from penstock.llm.ratelimit_headers import read_limits
@@ -24,6 +24,7 @@ from penstock.pricing import cost_pico
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.context import TaskContext, current_position, current_validator
 from penstock.runtime.flights import Flights
+from penstock.runtime.lines import Afresh
 from penstock.runtime.permit import Caller, Permit
 from penstock.runtime.recorder import accept
 from penstock.runtime.replies import Route, WireReply, WireRequest, decode_reply, encode_reply
@@ -143,20 +144,45 @@ class Exchange:
             if refusals > MOST_REFUSALS:
                 return reply
             log.info("%s refused a call (%s); it waits", route.endpoint, reason)
+            if WAITED_OUT.get(report.kind) == "overloaded" and report.retry_after is None:
+                # The endpoint serves others meanwhile; this call does not come back at once.
+                await self._pause(call, min(8.0, 0.25 * 2.0 ** (refusals - 1)))
+
+    async def _pause(self, call: Call, seconds: float) -> None:
+        if call.context is None:
+            await asyncio.sleep(seconds)
+            return
+        async with call.context.off_slot():
+            await asyncio.sleep(seconds)
 
     def _weigh(self, call: Call, route: Route) -> Weighed:
         return self.weigher.weigh(
             call.shape, route.base_url, endpoint=route.endpoint, tenant=call.tenant, type=call.type
         )
 
-    async def _admitted(self, call: Call, weighed: Sequence[Weighed]) -> Permit:
+    def _afresh(self, call: Call, weighed: list[Weighed]) -> Afresh | None:
+        """How to weigh a waiting call again when replies of its kind become known; `None` when they are."""
+        model, type = call.shape.model or "", call.type
+        if self.weigher.known(model, type):
+            return None
+
+        def afresh() -> list[Ask] | None:
+            if not self.weigher.known(model, type):
+                return None
+            weighed[:] = [self._weigh(call, route) for route in call.routes]
+            return [one.ask for one in weighed]
+
+        return afresh
+
+    async def _admitted(self, call: Call, weighed: list[Weighed]) -> Permit:
         context = call.context
         asks = [one.ask for one in weighed]
+        afresh = self._afresh(call, weighed)
         if context is None:
-            return await self.admitter.admit(asks, Caller(Rank(0, self.services.clock.wall())))
+            return await self.admitter.admit(asks, Caller(Rank(0, self.services.clock.wall())), afresh)
         context.holding.wait()
         try:
-            permit = await self.admitter.admit(asks, context.caller(call.key))
+            permit = await self.admitter.admit(asks, context.footing.caller(call.key.digest), afresh)
         except PenstockError:
             await context.regain_slot()  # the handler hears of it and goes on
             raise
@@ -164,6 +190,7 @@ class Exchange:
             context.holding.gave_up()
             raise
         context.holding.call_begins()
+        context.footing.admitted()
         return permit
 
     async def _send(
@@ -206,7 +233,7 @@ class Exchange:
 
     def _ails(self, call: Call, permit: Permit, alone: RefusalKind | None = None) -> None:
         """This endpoint does not work just now: let the others, if there are any, take the next calls."""
-        kind = "overloaded" if len(call.routes) > 1 else alone
+        kind: RefusalKind | None = "slow_down" if len(call.routes) > 1 else alone
         if kind is not None:
             self.admitter.gate.refused(permit.ask, kind, None, self.services.clock.monotonic())
 
@@ -239,14 +266,14 @@ class Exchange:
             if facts.usage is None:
                 permit.uncertain()
             else:
-                self.booked(weighed, permit, facts, started)
+                self.booked(call, weighed, permit, facts, started)
             return reply  # an error in the clothes of a reply must not become a truth for ever
         validator = current_validator()
         if validator is not None and body is not None:
             try:
                 accept(validator, body, call.key.name)
             except Exception:
-                self.booked(weighed, permit, facts, started)
+                self.booked(call, weighed, permit, facts, started)
                 raise
         await self.settle_and_record(call, weighed, permit, facts, reply, started)
         return reply
@@ -261,14 +288,14 @@ class Exchange:
         started: float,
     ) -> None:
         """Book the usage and journal the reply in one transaction, and return when that is durable."""
-        settled, usage, cost = self.booked(weighed, permit, facts, started)
+        settled, usage, cost = self.booked(call, weighed, permit, facts, started)
         if call.context is None:
             await settled
             return
         await call.context.recorder.record(call.key, "http", encode_reply(reply), usage, cost)
 
     def booked(
-        self, weighed: Weighed, permit: Permit, facts: ReplyFacts, started: float
+        self, call: Call, weighed: Weighed, permit: Permit, facts: ReplyFacts, started: float
     ) -> tuple[asyncio.Future[object], Usage, int]:
         """Settle to what the reply says, or to the estimate where it says nothing."""
         usage = facts.usage
@@ -280,6 +307,8 @@ class Exchange:
         now = self.services.clock.monotonic()
         future = permit.settle(usage, cost)
         self.admitter.gate.succeeded(permit.ask, now - started, usage.output_tokens, now)
+        if call.context is not None:
+            call.context.footing.stepped(usage.total, now - started)
         return future, usage, cost
 
     async def _failed(

@@ -4,18 +4,19 @@ down."""
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from penstock.admission import Gate, GateLimits
-from penstock.errors import StoreBusy, StoreError
+from penstock.errors import PenstockError, StoreBusy, StoreError
 from penstock.llm.profiles import profile_named
 from penstock.model.clock import Clock
-from penstock.model.rank import Policy
 from penstock.model.states import FINAL
 from penstock.model.task import Finish, PutBack
 from penstock.pricing import PriceTable
@@ -35,11 +36,14 @@ from penstock.runtime.exchange import Exchange
 from penstock.runtime.flights import Flights
 from penstock.runtime.handlers import Handlers
 from penstock.runtime.looper import Looper
+from penstock.runtime.ranking import Ranker
 from penstock.runtime.recovery import restore_gate
 from penstock.runtime.runner import Runner
 from penstock.runtime.services import Services
 from penstock.runtime.settings import Settings
+from penstock.runtime.shares import Shares
 from penstock.runtime.slots import Slots
+from penstock.runtime.switching import Switcher
 from penstock.runtime.weigher import Weigher
 from penstock.stores.contract import Control, Store, TaskFilter, Transaction
 
@@ -53,7 +57,7 @@ class Node:
         self,
         store: Store,
         settings: Settings,
-        policy: Policy,
+        ranker: Ranker,
         handlers: Handlers,
         clock: Clock,
         on_end: Callable[[Finish], None],
@@ -61,7 +65,7 @@ class Node:
     ) -> None:
         self.store = store
         self.settings = settings
-        self.policy = policy
+        self.ranker = ranker
         self.handlers = handlers
         self.clock = clock
         self._on_end = on_end
@@ -69,7 +73,7 @@ class Node:
         self.failure: StoreError | None = None
         self._loopers: list[Looper] = []
         self._idle = asyncio.Event()
-        self._learning: set[asyncio.Future[None]] = set()
+        self._background: set[asyncio.Future[None]] = set()
         self.id = 0
         self._last_control = 0
         self._pauses: list[str] = []
@@ -84,17 +88,23 @@ class Node:
         await self.committer.start()
         slots = Slots(settings.max_concurrent)
         chance = random.Random(settings.seed)
-        self.services = Services(self.clock, slots, self.committer, chance, threads, loop)
+        self.services = Services(
+            self.clock, slots, self.committer, chance, threads, loop, self.ranker, Shares(self.ranker.weight)
+        )
         self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
         self.gate = Gate(self.gate_limits(), self.clock.monotonic(), self.clock.wall())
         await self.committer.run(self._arrive)
-        self.admitter = Admitter(self.gate, slots, self.committer, self.clock, self.id)
+        self.admitter = Admitter(
+            self.gate, slots, self.committer, self.clock, self.id, self.services.shares
+        )
         self.services.exchange = Exchange(
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
         )
-        self.runner = Runner(self.services, self.handlers, self.policy, self._ended, self._returned)
+        self.runner = Runner(self.services, self.handlers, self._ended, self._returned)
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
+        self.switcher = Switcher(self.services, self.admitter, self.dispatcher)
+        await self.switcher.resume(settings.strategy, dict(settings.strategy_settings))
         await self._learn_lanes()
         self.timer = Timer(self.committer, self.dispatcher, self.clock)
         self._loopers = [
@@ -150,14 +160,18 @@ class Node:
         counts = settings.counts or (named.counts if named is not None else "actual")
         return settings.limits.for_gate(settings.max_concurrent, counts)
 
-    def notice(self, lane: int, due_at: float | None) -> None:
-        """A task was added to this lane."""
+    def notice(
+        self, lane: int, due_at: float | None = None, flow: str | None = None, size: float = 0.0
+    ) -> None:
+        """A task was added to this lane; `size` is its estimate in the scarce unit."""
         if not self.dispatcher.knows(lane):
             self._learn_lanes_soon()
         if due_at is not None and due_at > self.clock.wall():
             self.timer.expect(due_at)
-        else:
-            self.dispatcher.notice(lane)
+            return
+        if flow is not None:
+            self.services.shares.arrive(lane, flow, self.clock.wall(), size)
+        self.dispatcher.notice(lane)
 
     def cancel_running(self, seq: int) -> bool:
         """Cancel an open task of this node."""
@@ -205,14 +219,28 @@ class Node:
         if doomed := tuple(one.task for one in asked if one.kind == "cancel" and one.task is not None):
             store.cancel(TaskFilter(seqs=doomed), wall)  # asked while nobody dispatched
         self._pauses = store.pauses()
-        store.set_setting("strategy", self.policy.name)  # for clients that add tasks
+        store.set_setting("strategy", self.ranker.policy.name)  # for clients that add tasks
         settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
         self.weigher.restore(settled[-1000:])
 
     def _learn_lanes_soon(self) -> None:
-        learning = asyncio.ensure_future(self._learn_lanes())
-        self._learning.add(learning)
-        learning.add_done_callback(self._learning.discard)
+        self._in_background(self._learn_lanes())
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _switch_as_asked(self) -> None:
+        """Another process asked for another strategy."""
+        asked = await self.committer.run(lambda store: store.setting("strategy_asked"))
+        if asked is None:
+            return
+        name, settings = json.loads(asked)
+        try:
+            await self.switcher.switch(name, settings)
+        except PenstockError as error:
+            log.error("the strategy stays as it is: %s", error)
 
     async def _learn_lanes(self) -> None:
         for stored in await self.committer.read(lambda reader: reader.lanes()):
@@ -236,6 +264,8 @@ class Node:
         for control in controls:
             if control.kind == "cancel" and control.task is not None:
                 self.cancel_running(control.task)
+            elif control.kind == "strategy":
+                self._in_background(self._switch_as_asked())
         self.apply_pauses(pauses)
         self.timer.expect(self.clock.wall())
         self._learn_lanes_soon()

@@ -11,6 +11,7 @@ from penstock.admission import Ask, Grant
 from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationState, Settlement
 from penstock.model.usage import Usage
+from penstock.runtime.shares import weight_of
 
 if TYPE_CHECKING:
     from penstock.runtime.admitter import Admitter
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then
-    -1."""
+    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then -1.
+
+    `stage` 0 goes before 1 whatever the rank (see `ranking.Place`); `flow` is what shares are measured by."""
 
     rank: Rank
     task: int | None = None
     claim_no: int = 0
     step: str = ""
     lane: int = -1
+    stage: int = 1
+    flow: str | None = None
+    begun: bool = False
 
 
 class Permit:
@@ -69,6 +74,7 @@ class Permit:
     def settle(self, usage: Usage, cost: int) -> asyncio.Future[Any]:
         """Book true usage; the future is done when that is durable."""
         self._admitter.gate.settle(self.grant, usage, cost, self._admitter.clock.monotonic())
+        self._admitter.shares.correct(self.caller.flow, usage.total - weight_of(self.ask))
         return self._end(ReservationState.SETTLED, usage, cost)
 
     def uncertain(self) -> asyncio.Future[Any]:
@@ -79,6 +85,7 @@ class Permit:
     def release(self) -> asyncio.Future[Any]:
         """Nothing left this machine: give everything back."""
         self._admitter.gate.release(self.grant, self._admitter.clock.monotonic())
+        self._admitter.shares.correct(self.caller.flow, -weight_of(self.ask))
         return self._end(ReservationState.RELEASED, Usage(), 0)
 
     def abandon(self) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from penstock.errors import Parked, PenstockError
 from penstock.model.options import read_options
-from penstock.model.rank import Policy, Rank
 from penstock.model.states import TaskStatus
 from penstock.model.task import Claimed, Finish, PutBack
 from penstock.runtime.context import Position, TaskContext, _position
@@ -20,6 +19,8 @@ from penstock.runtime.services import Services
 
 log = logging.getLogger("penstock.tasks")
 
+SAMPLE = 16
+
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -27,10 +28,11 @@ class Running:
     """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being
     cancelled."""
 
-    __slots__ = ("begun", "context", "future", "leave", "task")
+    __slots__ = ("begun", "context", "future", "leave", "model", "task")
 
-    def __init__(self, task: Claimed, context: TaskContext) -> None:
+    def __init__(self, task: Claimed, context: TaskContext, model: str) -> None:
         self.task = task
+        self.model = model
         self.context = context
         self.future: asyncio.Task[None] | None = None
         self.leave: str | None = None
@@ -44,20 +46,19 @@ class Runner:
         self,
         services: Services,
         handlers: Handlers,
-        policy: Policy,
         on_end: Callable[[list[Finish]], None],
         on_put_back: Callable[[list[PutBack]], None],
     ) -> None:
         self.services = services
         self.handlers = handlers
-        self.policy = policy
         self._on_end = on_end
         self.returned = on_put_back
         self._ends: list[Finish] = []
+        self._attempts = 0
 
-    def open(self, task: Claimed) -> Running:
+    def open(self, task: Claimed, model: str) -> Running:
         """Make the task's context; a slot was taken for it."""
-        return Running(task, TaskContext(task, read_options(task.options), self.services))
+        return Running(task, TaskContext(task, read_options(task.options), self.services), model)
 
     async def run(self, running: Running) -> None:
         """One attempt, to its end. Never raises but for what ends the loop."""
@@ -82,6 +83,18 @@ class Runner:
         finally:
             context.parked = True  # what outlives its attempt makes no more steps
             context.holding.end()
+            self._learn(running)
+
+    def _learn(self, running: Running) -> None:
+        """What this attempt used teaches what others like it will use."""
+        task, footing = running.task, running.context.footing
+        seconds = self.services.clock.wall() - task.claimed_at
+        footing.ended(seconds)
+        self._attempts += 1
+        # Tasks without steps are short and many: a sample tells enough of them.
+        if footing.steps or self._attempts % SAMPLE == 0:
+            kind = (task.type, running.model, task.tenant)
+            self.services.ranker.sizes.learn(kind, footing.tokens, footing.seconds or seconds)
 
     def leave(self, running: Running, reason: str) -> None:
         """Cancel the attempt: `cancel`, `timeout` or `stop`."""
@@ -90,6 +103,14 @@ class Runner:
             running.context.parked = True
             if running.begun:  # cancelled any earlier, it would never come to its own end
                 running.future.cancel()
+
+    def expire(self, task: Claimed) -> None:
+        """Fail a task whose deadline passed before it could start."""
+        now = self.services.clock.wall()
+        late = now - (task.deadline or now)
+        message = f"its deadline passed {late:.3g} seconds before it could start"
+        error = json.dumps({"code": "expired", "message": message})
+        self._end(Finish(task, TaskStatus.FAILED, now, error=error, keep=read_options(task.options).keep))
 
     def _completed(self, running: Running, result: Any) -> None:
         if result is None:
@@ -131,10 +152,8 @@ class Runner:
         wall = self.services.clock.wall()
         if verdict.retryable and not retry.exhausted(task.attempt):
             delay = retry.delay(task.attempt, self.services.random.random(), verdict.retry_after)
-            rank = self._rank(task, wall)
-            self._send_back(
-                PutBack(task, TaskStatus.RETRYING, wall, rank, wall + delay, verdict.as_text(task.attempt))
-            )
+            why = verdict.as_text(task.attempt)
+            self._send_back(running, TaskStatus.RETRYING, wall + delay, why)
             return
         self._end(
             Finish(
@@ -160,13 +179,23 @@ class Runner:
             self._put_back(running)
 
     def _put_back(self, running: Running) -> None:
+        self._send_back(running, TaskStatus.QUEUED)
+
+    def _send_back(
+        self, running: Running, status: TaskStatus, due_at: float | None = None, error: str | None = None
+    ) -> None:
         task = running.task
-        self._send_back(PutBack(task, TaskStatus.QUEUED, self.services.clock.wall(), task.rank))
+        item = PutBack(
+            task,
+            status,
+            self.services.clock.wall(),
+            task.rank,
+            due_at,
+            error,
+            flow=task.flow,
+            standing=running.context.footing.text(),
+        )
 
-    def _rank(self, task: Claimed, now: float) -> Rank:
-        return self.policy.rank(task, now)
-
-    def _send_back(self, item: PutBack) -> None:
         def deliver(outcomes: list[bool]) -> None:
             if outcomes[0]:
                 self.returned([item])

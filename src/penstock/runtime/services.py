@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.model.clock import Clock
 from penstock.runtime.committer import Committer
+from penstock.runtime.ranking import Ranker
+from penstock.runtime.shares import Shares
 from penstock.runtime.slots import Slots
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ class Services:
     random: random.Random
     threads: ThreadPoolExecutor
     loop: asyncio.AbstractEventLoop
+    ranker: Ranker
+    shares: Shares
     stopping: bool = False
     exchange: Exchange = field(init=False)
 

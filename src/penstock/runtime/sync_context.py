@@ -40,11 +40,16 @@ class SyncContext:
         if known is not None:
             return json.loads(known)
         context.check_parked()
+        wait_for(self._loop, context.let_others_pass())
+        before, begun = context.footing.steps, context.services.clock.monotonic()
         with context.inside(wait_for(self._loop, context.recorder.scope_of(step))):
             result = function(*args, **kwargs)
             if inspect.isawaitable(result):
                 result = wait_for(self._loop, _awaited(result))
-        return wait_for(self._loop, context.recorder.keep(step, result, validate))
+        kept = wait_for(self._loop, context.recorder.keep(step, result, validate))
+        seconds = context.services.clock.monotonic() - begun
+        self._loop.call_soon_threadsafe(context.footing.over, before, seconds)
+        return kept
 
     def now(self) -> float:
         """The wall clock in seconds since the epoch, recorded."""

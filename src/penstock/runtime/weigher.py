@@ -90,6 +90,10 @@ class Weigher:
         )
         return Weighed(ask, shape, profile, price, prompt, cap)
 
+    def known(self, model: str, type: str) -> bool:
+        """Whether enough replies were seen to hold less than the cap."""
+        return self._estimator.known(model, type)
+
     def learn(self, weighed: Weighed, usage: Usage) -> None:
         """One more reply is known."""
         self._estimator.learn(

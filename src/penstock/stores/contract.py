@@ -255,9 +255,7 @@ class Transaction(Reader, Protocol):
         what goes beyond is answered with `QueueFull`, in order. `inherit_journal` copies the journal of
         `retry_of`."""
 
-    def claim_flows(
-        self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float
-    ) -> list[Claimed]:
+    def claim_flows(self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float) -> list[Claimed]:
         """Take up to n best-ranked claimable tasks of each flow of each lane, best first within a flow."""
 
     def claim(

@@ -14,6 +14,7 @@ from penstock.testing import (
     store_suite_adding,
     store_suite_claiming,
     store_suite_ending,
+    store_suite_flows,
     store_suite_keeping,
     store_suite_money,
     store_suite_nodes,
@@ -25,6 +26,7 @@ from penstock.testing.suite import Check, Report, named_checks, run_checks
 THEMES = (
     store_suite_adding,
     store_suite_claiming,
+    store_suite_flows,
     store_suite_ending,
     store_suite_money,
     store_suite_nodes,

@@ -99,10 +99,10 @@ def check_rerank(probe: Probe) -> None:
     first, second, late = probe.add(), probe.add(), probe.add(due_at=NOW + 10)
     running = probe.take(first)
     ranks = [
-        (second.seq, Rank(1, 0.0)),
-        (late.seq, Rank(0, 3.0)),
-        (running.seq, Rank(9, 9.0)),
-        (10**6, Rank(0, 0.0)),
+        (second.seq, Rank(1, 0.0), None),
+        (late.seq, Rank(0, 3.0), None),
+        (running.seq, Rank(9, 9.0), None),
+        (10**6, Rank(0, 0.0), None),
     ]
     probe.store.run(lambda tx: tx.rerank(ranks))
     same(probe.view(second.id).rank, Rank(1, 0.0), "rank of a waiting task")

@@ -8,14 +8,16 @@ from penstock.cli.bench.adding import ADD_BULK, ADD_ONE
 from penstock.cli.bench.claiming import CLAIM
 from penstock.cli.bench.draining import DRAIN
 from penstock.cli.bench.file_run import FILE
+from penstock.cli.bench.flow_claims import FLOWS
 from penstock.cli.bench.idling import IDLE
 from penstock.cli.bench.limit_use import LIMITS
 from penstock.cli.bench.measurement import Measurement
+from penstock.cli.bench.reranking import RERANK
 from penstock.cli.bench.sleeping import SLEEPS
 from penstock.errors import ConfigurationError
 
 MEASUREMENTS: dict[str, Measurement] = {
-    one.name: one for one in (ADD_ONE, ADD_BULK, DRAIN, IDLE, SLEEPS, CLAIM, FILE, LIMITS)
+    one.name: one for one in (ADD_ONE, ADD_BULK, DRAIN, IDLE, SLEEPS, CLAIM, FLOWS, RERANK, FILE, LIMITS)
 }
 
 

@@ -9,14 +9,15 @@ from typing import Any
 from penstock.errors import IdempotencyConflict, QueueFull
 from penstock.model.task import Added, Existing, NewTask
 from penstock.stores.contract import AddOutcome
-from penstock.stores.sql.session import WritingSession, as_list
+from penstock.stores.sql.programs import Programs
+from penstock.stores.sql.session import as_list
 
 Known = tuple[str, str | None, int | None]  # id, fingerprint, position
 
 _FAILED_DATA = '{"status":"failed"}'
 
 
-class Adding(WritingSession):
+class Adding(Programs):
     """`add` and `lane`."""
 
     def add(self, tasks: Sequence[NewTask], capacity: int | None = None) -> list[AddOutcome]:
@@ -28,6 +29,7 @@ class Adding(WritingSession):
         self._insert(accepted, seqs, lanes)
         for place, task, seq, lane in zip(places, accepted, seqs, lanes, strict=True):
             outcomes[place] = Added(task.id, seq, lane)
+        self.enter_programs(accepted)
         self._count(accepted, lanes)
         self._tell(accepted, seqs)
         for task, seq in zip(accepted, seqs, strict=True):
@@ -100,6 +102,7 @@ class Adding(WritingSession):
                     created_at, task.entered_at, due_at, task.deadline, None if error is None else created_at,
                     task.batch, task.position, None if error is None else next(ends), task.idempotency_key,
                     task.fingerprint, task.retry_of, task.options, task.metadata, error, place(task.payload),
+                    task.flow, task.standing, task.program,
                 )
             )  # fmt: skip
         self.db.many("add_task", rows)

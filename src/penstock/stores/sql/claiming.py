@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from heapq import merge
 from itertools import islice
@@ -17,7 +17,7 @@ SUSPENDED_DATA = '{"from":"suspended"}'
 
 
 class Claiming(WritingSession, Looking):
-    """`claim` and `promote`."""
+    """`claim`, `claim_flows` and `promote`."""
 
     def claim(
         self, wanted: Mapping[int, int], node: int, now: float, most: int | None = None
@@ -29,9 +29,26 @@ class Claiming(WritingSession, Looking):
         for lane, count in wanted.items():
             if count > 0:
                 rows += self._claim_lane(lane, count, node, now, tenants)
+        return self._started(rows, node, now)
+
+    def claim_flows(self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float) -> list[Claimed]:
+        rows: list[Row] = []
+        for lane, flows in wanted.items():
+            # One statement for all flows of which equally many are wanted: most often one of each.
+            alike: defaultdict[int, list[str]] = defaultdict(list)
+            for flow, count in flows.items():
+                if count > 0:
+                    alike[count].append(flow)
+            for count, names in alike.items():
+                rows += self.db.rows("claim_flows", (node, now, lane, count, as_list(names)))
+        rows.sort(key=_by_rank)
+        return self._started(rows, node, now)
+
+    def _started(self, rows: Sequence[Row], node: int, now: float) -> list[Claimed]:
+        """Count and tell of tasks just claimed."""
         if not rows:
             return []
-        # (batch, lane, priority, was): the last columns of a row are ..., batch, position, inherited, was.
+        # The columns from 18 on: batch, position, inherited, was, flow, standing, program.
         for (batch, lane, priority, was), count in Counter((r[18], r[3], r[5], r[21]) for r in rows).items():
             self.move(batch, lane, priority, was, "running", count)
         first = f'{{"attempt":1,"node":{node}}}'
@@ -44,7 +61,7 @@ class Claiming(WritingSession, Looking):
             Claimed(
                 r[0], r[1], r[2], r[3], r[4], r[5], Rank(r[6], r[7]),
                 large.get(r[8], r[8]) if large else r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15],
-                r[16], now, r[17], r[18], r[19], r[12] > 1 or r[20] == 1,
+                r[16], now, r[17], r[18], r[19], r[12] > 1 or r[20] == 1, r[22], r[23], r[24],
             )
             for r in rows
         ]  # fmt: skip
@@ -53,7 +70,7 @@ class Claiming(WritingSession, Looking):
         """How many to take of each lane so that together they are the `most` best-ranked."""
         excluded = as_list(tenants)
         lines = [
-            self.db.rows("heads", (lane, min(count, most), excluded))
+            self.db.rows("line", (lane, min(count, most), excluded))
             for lane, count in wanted.items()
             if count > 0
         ]

@@ -101,8 +101,8 @@ def _put_back_row(back: PutBack) -> tuple[Any, ...]:
     attempts = 1 if back.status is TaskStatus.RETRYING else 0
     task = back.task
     return (
-        back.status.value, ready, attempts, back.rank.band, back.rank.key, back.due_at, back.error, task.seq,
-        task.claim_no,
+        back.status.value, ready, attempts, back.rank.band, back.rank.key, back.flow, back.standing,
+        back.due_at, back.error, task.seq, task.claim_no,
     )  # fmt: skip
 
 

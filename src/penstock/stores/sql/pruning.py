@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from penstock.stores.contract import Pruned, Retention
 from penstock.stores.sql.ending import Ending
 from penstock.stores.sql.looking import Looking
+from penstock.stores.sql.programs import Programs
 from penstock.stores.sql.session import Row, as_list
 
 
-class Pruning(Ending, Looking):
+class Pruning(Ending, Programs, Looking):
     """`prune` and its parts."""
 
     def prune(self, rule: Retention, now: float) -> Pruned:
@@ -41,11 +42,13 @@ class Pruning(Ending, Looking):
             return
         seqs = [row[0] for row in tasks]
         listed = as_list(seqs)
+        programs = self.programs_of(seqs)
         self.forget_steps(seqs)
         for texts in self.db.rows("large_texts", (listed,)):
             self.drop_texts(texts)
         for statement in ("forget_events_of_tasks", "forget_controls_of_tasks", "forget_tasks"):
             self.db.do(statement, (listed,))
+        self.forget_programs(programs)
         for _, batch, lane, status, priority in tasks:
             self.tally(batch, lane, status, priority, -1)
         self.flush()

@@ -50,8 +50,8 @@ class Steering(WritingSession, Choosing):
     def set_pause(self, scope: str, paused: bool) -> None:
         self.db.do("add_pause" if paused else "drop_pause", (scope,))
 
-    def rerank(self, ranks: Sequence[tuple[int, Rank]]) -> None:
-        self.db.many("rerank", [(rank.band, rank.key, seq) for seq, rank in ranks])
+    def rerank(self, ranks: Sequence[tuple[int, Rank, str | None]]) -> None:
+        self.db.many("rerank", [(band, key, flow, seq) for seq, (band, key), flow in ranks])
 
     def controls(self, after: int) -> list[Control]:
         return [Control(*row) for row in self.db.rows("controls", (after,))]

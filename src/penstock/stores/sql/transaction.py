@@ -10,9 +10,10 @@ from penstock.stores.sql.pruning import Pruning
 from penstock.stores.sql.reading import LedgerReading, Reading
 from penstock.stores.sql.rescuing import Rescuing
 from penstock.stores.sql.steering import Steering
+from penstock.stores.sql.waiting import WaitingReading
 
 
-class SqlReader(Reading, LedgerReading, Looking, BatchReading):
+class SqlReader(Reading, LedgerReading, Looking, BatchReading, WaitingReading):
     """A `Reader` over one read transaction."""
 
 
@@ -27,6 +28,7 @@ class SqlTransaction(
     LedgerReading,
     Looking,
     BatchReading,
+    WaitingReading,
 ):
     """A `Transaction` over one write transaction; `flush` before the commit."""
 

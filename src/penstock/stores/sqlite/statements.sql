@@ -44,8 +44,9 @@ where tenant = ? and idempotency_key in (select value from json_each(?))
 -- name: add_task
 insert into tasks (
     seq, id, type, status, ready, lane, band, key, priority, tenant, created_at, entered_at, due_at, deadline,
-    finished_at, batch, position, finished_no, idempotency_key, fingerprint, retry_of, options, metadata, error, payload
-) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    finished_at, batch, position, finished_no, idempotency_key, fingerprint, retry_of, options, metadata, error, payload,
+    flow, standing, program
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: inherit_steps
 insert into steps (task, claim_no, scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost, content, value)
 select ?2, 0, s.scope, s.name, s.digest, s.occurrence, s.kind, s.at, s.input_tokens, s.output_tokens, s.cost, s.content, s.value
@@ -56,7 +57,7 @@ where hash in (select content from steps where task = ?1 and content is not null
 -- name: mark_inherited
 update tasks set inherited = 1 where seq = ?
 
--- name: heads
+-- name: line
 select band, key, seq, lane from tasks
 where ready = 1 and lane = ?1 and tenant not in (select value from json_each(?3))
 order by band, key, seq limit ?2
@@ -66,7 +67,7 @@ set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node =
     started_at = coalesce(started_at, ?2)
 where seq in (select seq from tasks where ready = 1 and lane = ?3 order by band, key, seq limit ?4)
 returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
-    created_at, entered_at, started_at, deadline, batch, position, inherited, was
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program
 -- name: claim_but_tenants
 update tasks
 set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
@@ -77,7 +78,21 @@ where seq in (
     order by band, key, seq limit ?4
 )
 returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
-    created_at, entered_at, started_at, deadline, batch, position, inherited, was
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program
+-- name: claim_flows
+update tasks
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+    started_at = coalesce(started_at, ?2)
+where seq in (
+    select t.seq from json_each(?5) f cross join tasks t on t.seq in (
+        select w.seq from tasks w
+        where w.ready = 1 and w.lane = ?3 and w.flow = f.value
+          and w.tenant not in (select substr(scope, 8) from pauses where substr(scope, 1, 7) = 'tenant:')
+        order by w.band, w.key, w.seq limit ?4
+    )
+)
+returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program
 
 -- name: finish
 update tasks set status = ?, finished_at = ?, finished_no = ?, result = ?, error = ?, node = null
@@ -92,7 +107,8 @@ update tasks set payload = null, result = null where seq in (select value from j
 
 -- name: put_back
 update tasks
-set status = ?, ready = ?, attempt = attempt + ?, band = ?, key = ?, due_at = ?, error = coalesce(?, error), node = null
+set status = ?, ready = ?, attempt = attempt + ?, band = ?, key = ?, flow = ?,
+    standing = coalesce(?, standing), due_at = ?, error = coalesce(?, error), node = null
 where seq = ? and claim_no = ? and status = 'running'
 
 -- name: due
@@ -126,8 +142,65 @@ set status = case when status = 'paused' and attempt > 1 and error is not null t
 where seq in (select value from json_each(?1))
 returning seq, status
 -- name: rerank
-update tasks set band = ?, key = ?
+update tasks set band = ?, key = ?, flow = ?
 where seq = ? and (ready <> 0 or status in ('paused', 'suspended', 'blocked'))
+
+-- ---------------------------------------------------------------- lines, flows, programs
+
+-- name: head
+select band, key, flow from tasks
+where ready = 1 and lane = ? and tenant not in (select substr(scope, 8) from pauses where substr(scope, 1, 7) = 'tenant:')
+order by band, key, seq limit 1
+-- name: waiting_flows
+-- From each flow straight to the next, whatever waits in between.
+with recursive found (lane, flow) as (
+    select l.id, (
+        select min(t.flow) from tasks t indexed by tasks_ready_flow
+        where t.ready = 1 and t.flow is not null and t.lane = l.id
+    ) from lanes l
+    union all
+    select f.lane, (
+        select min(t.flow) from tasks t indexed by tasks_ready_flow
+        where t.ready = 1 and t.lane = f.lane and t.flow > f.flow
+    ) from found f where f.flow is not null
+)
+select f.lane, f.flow from found f
+where f.flow is not null and (
+    not exists (select 1 from pauses where substr(scope, 1, 7) = 'tenant:')
+    or exists (
+        select 1 from tasks t
+        where t.ready = 1 and t.lane = f.lane and t.flow = f.flow
+          and t.tenant not in (select substr(scope, 8) from pauses where substr(scope, 1, 7) = 'tenant:')
+    )
+)
+-- name: flow_sizes
+select coalesce(json_extract(standing, '$.size'), 0) from tasks
+where ready = 1 and lane = ? and flow = ?
+  and tenant not in (select substr(scope, 8) from pauses where substr(scope, 1, 7) = 'tenant:')
+order by band, key, seq limit ?
+-- name: seqs_claimable
+select seq from tasks where ready = 1 order by lane, band, key, seq
+-- name: seqs_delayed
+select seq from tasks where ready = 2 order by due_at
+-- name: seqs_held_back
+select seq from tasks where status = 'paused' and ready = 0
+union all select seq from tasks where status = 'suspended' and ready = 0
+union all select seq from tasks where status = 'blocked' and ready = 0
+-- name: waiting
+select seq, priority, entered_at, deadline, tenant, standing, program from tasks
+where seq in (select value from json_each(?)) and (ready <> 0 or status in ('paused', 'suspended', 'blocked'))
+-- name: enter_program
+insert into programs (id, entered_at, size) values (?, ?, coalesce(json_extract(?, '$.size'), 0))
+on conflict do update set size = size + excluded.size
+-- name: serve_program
+update programs set attained = attained + ?2 where id = ?1
+-- name: program
+select entered_at, size, attained from programs where id = ?
+-- name: programs_of
+select distinct program from tasks where seq in (select value from json_each(?)) and program is not null
+-- name: forget_programs
+delete from programs
+where id in (select value from json_each(?)) and not exists (select 1 from tasks t where t.program = programs.id)
 
 -- ---------------------------------------------------------------- choosing tasks
 
@@ -470,3 +543,6 @@ from (
     select slice, tenant, model, 0, 0, cost, 1 from reservations where state in ('settled', 'uncertain')
 )
 group by slice, tenant, model having sum(booked) < sum(seen) or sum(booked_calls) < sum(seen_calls) limit 20
+-- name: verify_programs
+select printf('task %s belongs to program "%s", which does not exist', t.id, t.program)
+from tasks t where t.program is not null and not exists (select 1 from programs p where p.id = t.program) limit 20

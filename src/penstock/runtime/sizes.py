@@ -1,0 +1,76 @@
+"""How large tasks turn out to be, learned per type, model and tenant: service in tokens, and seconds.
+
+A kind that is not known yet is judged by the next wider one: by its model, then by its type alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MEMORY = 200.0
+_MOST_KINDS = 5_000
+
+Kind = tuple[str, str, str]
+"""(type, model, tenant); an empty text stands for all."""
+
+
+@dataclass(slots=True)
+class _Moments:
+    seen: float = 0.0
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.seen += 1
+        weight = 1.0 / min(self.seen, _MEMORY)
+        step = value - self.mean
+        self.mean += weight * step
+        self.variance = (1.0 - weight) * (self.variance + weight * step * step)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a task of some kind takes: mean and spread (standard deviation); `seen` tasks taught it."""
+
+    mean: float
+    spread: float
+    seen: int
+
+
+class Sizes:
+    """Learns from ended tasks; `error` tells how far the estimates were off, as a mean of |log(true/estimate)|."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[Kind, _Moments] = {}
+        self._seconds: dict[Kind, _Moments] = {}
+        self.error = _Moments()
+
+    def learn(self, kind: Kind, tokens: float, seconds: float) -> None:
+        """One more task of this kind ended after so much service."""
+        for wider in _widening(kind):
+            if len(self._seconds) >= _MOST_KINDS and wider not in self._seconds:
+                self._tokens.clear()
+                self._seconds.clear()
+            self._tokens.setdefault(wider, _Moments()).add(tokens)
+            self._seconds.setdefault(wider, _Moments()).add(seconds)
+
+    def tokens(self, kind: Kind) -> Expected | None:
+        """The tokens such a task uses; `None` while nothing like it has ended."""
+        return _known(self._tokens, kind)
+
+    def seconds(self, kind: Kind) -> Expected | None:
+        """The seconds of handler and calls such a task takes."""
+        return _known(self._seconds, kind)
+
+
+def _widening(kind: Kind) -> tuple[Kind, Kind, Kind]:
+    type, model, tenant = kind
+    return (type, model, tenant), (type, model, ""), (type, "", "")
+
+
+def _known(learned: dict[Kind, _Moments], kind: Kind) -> Expected | None:
+    for wider in _widening(kind):
+        found = learned.get(wider)
+        if found is not None:
+            return Expected(found.mean, found.variance**0.5, int(found.seen))
+    return None
