@@ -46,10 +46,11 @@ _UNRANKED = Rank(0, 0.0)
 class Submission:
     """One task to be: its type and data (JSON), and how it is to be run.
 
-    `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or `slo_seconds`
-    from now). `service_class` presets priority and deadline: immediate, scheduled, background, batch. `program`
-    names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and `estimated_seconds` help
-    strategies that look at sizes, which are learned otherwise. The same `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
+    `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or
+    `slo_seconds` from now). `service_class` presets priority and deadline: immediate, scheduled, background,
+    batch. `program` names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and
+    `estimated_seconds` help strategies that look at sizes, which are learned otherwise. The same
+    `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
     """
 
     type: str
@@ -393,12 +394,13 @@ def open_store(settings: Settings, read_only: bool = False) -> Store:
 
 
 def _deadline(one: Submission, preset: ServiceClass | None, now: float) -> float | None:
-    slo = one.slo_seconds if one.slo_seconds is not None else preset.slo_seconds if preset is not None else None
+    slo = (
+        one.slo_seconds if one.slo_seconds is not None else preset.slo_seconds if preset is not None else None
+    )
     deadline = one.deadline if one.deadline is not None else None if slo is None else now + slo
     if deadline is not None and deadline <= now:
-        raise InvalidTask(
-            f"the deadline of this {one.type!r} task is {now - deadline:.3g} seconds in the past; give a later one"
-        )
+        late = f"{now - deadline:.3g} seconds in the past"
+        raise InvalidTask(f"the deadline of this {one.type!r} task is {late}; give a later one")
     return deadline
 
 

@@ -74,6 +74,7 @@ def test_model_fills_a_gap_and_overrides_nothing():
             "bad_text",
             "half of a character",
         ),
+        ({**CHAT, "max_tokens": 10**30}, "wrong_type", "from 1 to 1,000,000,000"),
         ([1], "not_an_object", "a list"),
         ("text", "not_an_object", "'text'"),
         (None, "not_an_object", "null"),

@@ -6,10 +6,11 @@ import pytest
 
 from penstock.admission import RateLimit
 from penstock.cli.run.cookbook import translate
-from penstock.cli.run.options import RunOptions, check_paths, endpoints, read_limit
+from penstock.cli.run.guard import advice
+from penstock.cli.run.options import RunOptions, addresses, check_paths, endpoints, read_limit
 from penstock.cli.run.summary import duration, exit_code
 from penstock.cli.run.wiring import settings_of
-from penstock.errors import ConfigurationError
+from penstock.errors import CallFailed, ConfigurationError
 
 OPTIONS = RunOptions("in.jsonl", "out.jsonl")
 LOCAL = "http://127.0.0.1:1/v1"
@@ -39,6 +40,8 @@ def test_a_key_is_needed_but_at_home():
     assert endpoints(OPTIONS, {"OPENAI_API_KEY": "k"})[0].api_key == "k"
     assert endpoints(replace(OPTIONS, base_url=(LOCAL,)), {})[0].api_key is None
     assert endpoints(OPTIONS, {"OPENAI_BASE_URL": LOCAL})[0].base_url == LOCAL
+    with pytest.raises(ConfigurationError, match="MY_KEY, which is not set"):
+        endpoints(replace(OPTIONS, base_url=(LOCAL,), api_key_env=("MY_KEY",)), {})
     with pytest.raises(ConfigurationError, match="MY_KEY holds spaces"):
         endpoints(replace(OPTIONS, api_key_env=("MY_KEY",)), {"MY_KEY": "k\n"})
 
@@ -81,6 +84,32 @@ def test_paths(tmp_path):
             check_paths(replace(given, **wrong))
     with pytest.raises(ConfigurationError, match="is a folder"):
         check_paths(replace(given, input=str(tmp_path)))
+
+
+def test_paths_that_are_no_files(tmp_path):
+    (tmp_path / "in.jsonl").touch()
+    given = RunOptions(str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
+    for wrong in ({"output": "/dev/null"}, {"errors": "/dev/null"}, {"store": "/dev/null"}):
+        with pytest.raises(ConfigurationError, match="no regular file"):
+            check_paths(replace(given, **wrong))
+    for store in (given.input, given.output, f"sqlite:///{given.output}"):
+        with pytest.raises(ConfigurationError, match="a file of its own"):
+            check_paths(replace(given, store=store))
+    check_paths(replace(given, store="memory"))
+
+
+def test_addresses_are_shown_without_secrets():
+    secret = replace(OPTIONS, base_url=("https://me:word@x.test:80/v1?key=k",))
+    assert addresses(secret) == ["https://x.test:80/v1"]
+    with pytest.raises(ConfigurationError, match="Port out of range"):
+        endpoints(replace(OPTIONS, base_url=("http://127.0.0.1:99999/v1",)), {"OPENAI_API_KEY": "k"})
+
+
+def test_advice_hides_the_key():
+    error = CallFailed("401: your key \x1b[2J canary-1 is wrong", reason="auth")
+    text = advice(error, LOCAL, "OPENAI_API_KEY", ["canary-1"])
+    assert "canary-1" not in text
+    assert text.isprintable()
 
 
 def test_cookbook_flags():

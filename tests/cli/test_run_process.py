@@ -103,6 +103,8 @@ def test_errors_of_users_are_one_line(folder, penstock):
         (("in.jsonl", "--zone", "Mars"), "--zone"),
         (("in.jsonl", "--base-url", "localhost:80"), "no address"),
         (("in.jsonl", "--budget", "much"), "no amount of US dollars"),
+        (("in.jsonl", "--budget", "1e400"), "too much"),
+        (("in.jsonl", "--rpm", str(10**30)), "less than or equal"),
         (("-",), "-o"),
     ]:
         code, _, err = penstock("run", *arguments)
@@ -132,6 +134,31 @@ def test_a_second_interrupt_leaves_at_once(folder):
         assert b"stopping" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert finish(process)[0] == 130
+
+
+def test_a_paused_store_says_that_it_is_paused(folder, sim, penstock):
+    write_requests(folder / "in.jsonl", 1)
+    assert finish(start(sim, "in.jsonl", "-o", "out.jsonl"))[0] == 0
+    assert penstock("pause")[0] == 0
+    write_requests(folder / "in.jsonl", 3)
+    process = start(sim, "in.jsonl", "-o", "out.jsonl", "--json")
+    news = (json.loads(line) for line in process.stdout)
+    assert any(one.get("waiting") == {"paused": 2} for one in news)
+    assert penstock("resume")[0] == 0
+    assert [one["results"] for one in news if one["event"] == "summary"] == [3]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_closed_terminal_lets_calls_finish(folder, sim):
+    write_requests(folder / "in.jsonl", 200)
+    process = start(sim, "in.jsonl", "-o", "out.jsonl", "--concurrency", "5")
+    until(lambda: sim.stats()["calls"] >= 20)
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    until(lambda: process.poll() is not None)
+    assert finish(start(sim, "in.jsonl", "-o", "out.jsonl"))[0] == 0
+    assert Counter(custom_ids(folder / "out.jsonl")) == Counter(f"r{n}" for n in range(200))
+    assert sim.stats()["paid"]["twice"] == 0
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])

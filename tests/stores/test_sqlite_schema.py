@@ -165,6 +165,7 @@ def test_a_claim_walks_the_index_of_its_lane(name):
     ("name", "params", "bound"),
     [
         ("claim_flows", (1, 0.0, 1, 9, "[]"), "flow=?"),
+        ("claim_flow_heads", (1, 0.0, 1, 1, "[]"), "flow=?"),
         ("flow_sizes", (1, "a", 9), "flow=?"),
         ("waiting_flows", (), "flow>?"),
     ],

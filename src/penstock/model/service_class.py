@@ -9,8 +9,8 @@ from penstock.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class ServiceClass:
-    """`slo_seconds` is the deadline that a task gets when nobody gives one; `weight` its share where shares are
-    measured by class."""
+    """`slo_seconds` is the deadline that a task gets when nobody gives one; `weight` its share where shares
+    are measured by class."""
 
     name: str
     priority: int

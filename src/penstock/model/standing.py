@@ -69,5 +69,7 @@ def read_standing(
     program: Program | None = None,
 ) -> Standing:
     """The standing that `standing_text` wrote; names of a newer version are ignored."""
-    kept = {name: value for name, value in json.loads(text).items() if name in _KEPT} if text else {}
+    if not text:
+        return Standing(entered_at, priority, deadline, tenant, program=program)
+    kept = {name: value for name, value in json.loads(text).items() if name in _KEPT}
     return Standing(entered_at, priority, deadline, tenant, program=program, **kept)

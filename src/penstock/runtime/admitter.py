@@ -155,7 +155,8 @@ class Admitter:
         return max(places, default=None)
 
     def rearrange(self, caller_of: Callable[[int, str], Caller | None]) -> None:
-        """Ranks changed: put everybody who waits in place anew. `caller_of(task, step)` says how it stands now."""
+        """Ranks changed: put everybody who waits in place anew. `caller_of(task, step)` says how it stands
+        now."""
         lines: dict[LineKey, Line] = {}
         for waiter in self.waiters():
             if waiter.caller.task is not None:
@@ -219,7 +220,7 @@ class Admitter:
                 next_look = verdict.until if next_look is None else min(next_look, verdict.until)
             heapq.heappop(lines)
             if ":" not in verdict.key and verdict.reason in SHARED_REASONS:
-                lines = self._leave_to_the_first(lines, verdict)
+                lines = _left_to_handlers(lines, verdict)
         if granted:
             self._commit(granted)
         self._look_again(next_look, now)
@@ -231,15 +232,6 @@ class Admitter:
             line.counter = self.shares.counter(line.flow)
         heapq.heapify(lines)
         return lines
-
-    def _leave_to_the_first(self, lines: list[Line], verdict: Wait) -> list[Line]:
-        """The lines that may still move when the first waits for what all calls share: returning handlers."""
-        for line in lines:
-            if line.waiters[0].asks:
-                line.verdict = verdict
-        left = [line for line in lines if not line.waiters[0].asks]
-        heapq.heapify(left)
-        return left
 
     def _slot_for(self, line: Line) -> bool:
         if self.slots.free <= 0:
@@ -319,3 +311,13 @@ def _outcome(future: asyncio.Future[Any]) -> Any:
     if future.done() and not future.cancelled() and future.exception() is None:
         return future.result()
     return None
+
+
+def _left_to_handlers(lines: list[Line], verdict: Wait) -> list[Line]:
+    """The lines that may still move when the first waits for what all calls share: returning handlers."""
+    for line in lines:
+        if line.waiters[0].asks:
+            line.verdict = verdict
+    left = [line for line in lines if not line.waiters[0].asks]
+    heapq.heapify(left)
+    return left

@@ -16,8 +16,8 @@ Origin = tuple[str, str, int | None]
 
 
 class Connections:
-    """Stands in for an async transport of the library `http`: opens connections as they are needed and uses the
-    warmest first."""
+    """Stands in for an async transport of the library `http`: opens connections as they are needed and uses
+    the warmest first."""
 
     def __init__(self, http: ModuleType) -> None:
         self._http = http

@@ -12,8 +12,8 @@ from penstock.runtime.shares import Shares
 
 
 class Footing:
-    """Follows one claimed task from step to step. `charge` is what its flow was charged for the claim, until the
-    first reservation takes its place."""
+    """Follows one claimed task from step to step. `charge` is what its flow was charged for the claim, until
+    the first reservation takes its place."""
 
     __slots__ = ("_clock", "_ranker", "_shares", "_standing", "_steps", "charge", "seconds", "task", "tokens")
 

@@ -58,8 +58,8 @@ class Journal:
         self._explained.add(key.scope)
         recorded = ", ".join(sorted(f"{other.name} ({other.digest[:8]})" for other, _ in unused)[:5])
         message = (
-            f"task {self._task_id}: step {key.name} ({key.digest[:8]}) in scope {key.scope or 'top'!r} was not "
-            f"recorded, but {recorded} were and are not used yet; did the code or a prompt change? "
+            f"task {self._task_id}: step {key.name} ({key.digest[:8]}) in scope {key.scope or 'top'!r} was "
+            f"not recorded, but {recorded} were and are not used yet; did the code or a prompt change? "
             "Use ctx.now, ctx.random and ctx.uuid for what varies, or retry with --fresh."
         )
         if self._strict:

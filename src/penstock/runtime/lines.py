@@ -20,7 +20,12 @@ class Waiter:
     __slots__ = ("afresh", "asks", "caller", "future", "order")
 
     def __init__(
-        self, asks: Sequence[Ask], caller: Caller, order: int, future: asyncio.Future[Any], afresh: Afresh | None
+        self,
+        asks: Sequence[Ask],
+        caller: Caller,
+        order: int,
+        future: asyncio.Future[Any],
+        afresh: Afresh | None,
     ) -> None:
         self.asks = asks
         self.afresh = afresh

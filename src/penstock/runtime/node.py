@@ -94,9 +94,7 @@ class Node:
         self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
         self.gate = Gate(self.gate_limits(), self.clock.monotonic(), self.clock.wall())
         await self.committer.run(self._arrive)
-        self.admitter = Admitter(
-            self.gate, slots, self.committer, self.clock, self.id, self.services.shares
-        )
+        self.admitter = Admitter(self.gate, slots, self.committer, self.clock, self.id, self.services.shares)
         self.services.exchange = Exchange(
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
         )
@@ -164,7 +162,7 @@ class Node:
         self, lane: int, due_at: float | None = None, flow: str | None = None, size: float = 0.0
     ) -> None:
         """A task was added to this lane; `size` is its estimate in the scarce unit."""
-        if not self.dispatcher.knows(lane):
+        if lane not in self.dispatcher.lanes:
             self._learn_lanes_soon()
         if due_at is not None and due_at > self.clock.wall():
             self.timer.expect(due_at)
@@ -244,7 +242,7 @@ class Node:
 
     async def _learn_lanes(self) -> None:
         for stored in await self.committer.read(lambda reader: reader.lanes()):
-            self.dispatcher.know(stored.id, stored.lane)
+            self.dispatcher.lanes[stored.id] = stored.lane
         self.dispatcher.notice_all()
 
     def _ended(self, ends: list[Finish]) -> None:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then -1.
+    """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then
+    -1.
 
     `stage` 0 goes before 1 whatever the rank (see `ranking.Place`); `flow` is what shares are measured by."""
 

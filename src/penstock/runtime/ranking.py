@@ -50,8 +50,8 @@ class Ranker:
         return self.policy.flow(Standing(0.0)) is not None
 
     def at_the_head(self, task: Claimed, now: float) -> Literal["go", "worse", "expired"]:
-        """Whether a task that came to the head of its line may start: its deadline may have passed meanwhile, or
-        its rank have got worse (it is given to the task then)."""
+        """Whether a task that came to the head of its line may start: its deadline may have passed meanwhile,
+        or its rank have got worse (it is given to the task then)."""
         if isinstance(self.policy.policy, Deadline) and expired(task, now):
             return "expired"
         rank = self.policy.rank(self.standing(task), now)
@@ -116,7 +116,8 @@ class Ranker:
         return float(tokens) if self.unit == "tokens" else seconds
 
     def expected(self, kind: Kind, tokens: float | None = None) -> tuple[float, float]:
-        """(size in the scarce unit, seconds) of a task of this kind; `tokens` when the caller knows better."""
+        """(size in the scarce unit, seconds) of a task of this kind; `tokens` when the caller knows
+        better."""
         learned = self.sizes.tokens(kind)
         seconds = self.sizes.seconds(kind)
         likely_tokens = tokens if tokens is not None else learned.mean if learned is not None else 0.0
@@ -134,4 +135,3 @@ class Ranker:
         )
         self.programs[id] = joined
         return joined
-

@@ -100,8 +100,9 @@ class Settings:
     `store` is a path or `memory`; `durability` `full` survives power loss, `normal` survives `kill -9`.
     `max_concurrent` counts slots (handlers that run and calls in flight), `max_open` tasks with a coroutine
     in memory, `max_queue_size` tasks that wait. `prices` overrides prices: USD per million tokens by model.
-    `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per minute are limited,
-    seconds elsewhere. `counts` says what the provider counts against token limits; `None` takes it from its profile.
+    `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per minute are
+    limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None` takes it
+    from its profile.
     """
 
     store: str = "penstock.db"
@@ -126,7 +127,10 @@ class Settings:
         """The scarce resource, in which the size of a task is measured."""
         if self.size_in is not None:
             return self.size_in
-        limits = [self.limits.tokens_per_minute, *(one.tokens_per_minute for one in self.limits.models.values())]
+        limits = [
+            self.limits.tokens_per_minute,
+            *(one.tokens_per_minute for one in self.limits.models.values()),
+        ]
         by_tokens = any(limit is not None for limit in limits)
         by_tokens = by_tokens or any(rate.dimension == "tokens" for rate in self.limits.rates)
         return "tokens" if by_tokens else "seconds"

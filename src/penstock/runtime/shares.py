@@ -64,8 +64,8 @@ class Shares:
         return Counter(self.flows.pick_many(count, heads)) if mine else Counter()
 
     def claimed(self, lane: int, flow: str, asked: int, sizes: list[float]) -> list[float]:
-        """What a claim brought of a flow: the charge that each task holds now. Nothing more waits in a flow that
-        gave less than was asked."""
+        """What a claim brought of a flow: the charge that each task holds now. Nothing more waits in a flow
+        that gave less than was asked."""
         charged = self.typical(flow)
         if len(sizes) < asked:
             self.flows.refund(flow, (asked - len(sizes)) * charged)

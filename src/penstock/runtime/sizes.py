@@ -38,7 +38,8 @@ class Expected:
 
 
 class Sizes:
-    """Learns from ended tasks; `error` tells how far the estimates were off, as a mean of |log(true/estimate)|."""
+    """Learns from ended tasks; `error` tells how far the estimates were off, as a mean of
+    |log(true/estimate)|."""
 
     def __init__(self) -> None:
         self._tokens: dict[Kind, _Moments] = {}

@@ -1,4 +1,5 @@
-"""Switches the strategy while the system runs: what is open at once, what waits in resumable chunks, best first."""
+"""Switches the strategy while the system runs: what is open at once, what waits in resumable chunks, best
+first."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from penstock.stores.contract import Transaction
 log = logging.getLogger("penstock.dispatch")
 
 # One transaction each: no other commit waits longer than a chunk takes.
-CHUNK = 1_000
+CHUNK = 1_500
+BEST_FIRST = 4_000
 
 
 class Switcher:
@@ -31,8 +33,8 @@ class Switcher:
         self.reranked = 0
 
     async def switch(self, name: str, settings: dict[str, Any]) -> int:
-        """Use another strategy; how many waiting tasks were ranked anew. Raises `ConfigurationError` for a name or
-        a setting that there is not; nothing has changed then."""
+        """Use another strategy; how many waiting tasks were ranked anew. Raises `ConfigurationError` for a
+        name or a setting that there is not; nothing has changed then."""
         self._services.ranker.use(policy_named(name, **settings))
         wanted = json.dumps([name, settings], sort_keys=True)
         await self._services.committer.run(lambda store: store.set_setting("strategy_chosen", wanted))
@@ -68,6 +70,8 @@ class Switcher:
         committer, ranker, clock = self._services.committer, self._services.ranker, self._services.clock
         await committer.run(lambda store: store.set_setting("ranked_by", None))
         seqs = await committer.read(lambda reader: reader.waiting_seqs())
+        # The next to go best first; the others as they lie in the file, which is twice as quick.
+        seqs[BEST_FIRST:] = sorted(seqs[BEST_FIRST:])
         for begin in range(0, len(seqs), CHUNK):
             if turn != self._turn:
                 return count  # another switch overtook this one
@@ -94,4 +98,3 @@ class Switcher:
         self._dispatcher.notice_all()
         log.info("strategy %s is in force; %d waiting tasks were ranked anew", name, count)
         return count
-

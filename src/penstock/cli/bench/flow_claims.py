@@ -28,7 +28,7 @@ Claim = Callable[[Transaction, int, int], list[Claimed]]
 
 def _flows(options: BenchOptions) -> Iterator[Figure]:
     tenants = options.size(TENANTS, 1_000)
-    backlogs = (5_000,) if options.quick else (100_000, 1_000_000)
+    backlogs = (_SMALL, 5_000) if options.quick else (_SMALL, 100_000, 1_000_000)
     for durability in options.durable("normal"):
         with scratch(options.directory) as folder, SqliteStore.open(folder / "plain.db", durability) as plain:
             fill(plain, _SMALL)
@@ -37,7 +37,7 @@ def _flows(options: BenchOptions) -> Iterator[Figure]:
                 for backlog in backlogs:
                     fill(store, backlog - waiting, tenants)
                     waiting = backlog
-                    yield from _compared(plain, store, backlog, tenants, durability)
+                    yield from _compared(plain, store, backlog, min(tenants, backlog), durability)
 
 
 def _compared(

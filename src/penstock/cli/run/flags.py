@@ -14,6 +14,10 @@ MONEY = "Money"
 TASKS = "How lines are run"
 SHOWN = "What is done and shown"
 
+MOST_USD = 1_000_000
+"""The store counts money in 64 bits of 1e-12 dollars: sums beyond nine million do not fit."""
+MOST = 10**12
+
 Text = str | None
 Texts = list[str] | None
 Number = int | None
@@ -35,6 +39,8 @@ def _usd(text: str) -> Decimal:
         amount = Decimal(-1)
     if not amount.is_finite() or amount < 0:
         raise typer.BadParameter(f"{text!r} is no amount of US dollars; give one such as 2.50")
+    if amount > MOST_USD:
+        raise typer.BadParameter(f"{text!r} is too much; the most is {MOST_USD:,} US dollars")
     return amount
 
 
@@ -77,9 +83,9 @@ _LIMIT = "Any window: requests:500/10s, tokens:90000/m@model; repeatable."
 _COUNTS = "What the provider counts against token limits: usage, or prompt plus output cap."
 _RESERVE = "Reserve what replies were learned to use, or always the output cap."
 
-Rpm = Annotated[Number, _option(LIMITS, _RPM, "--rpm", min=1)]
-Rph = Annotated[Number, _option(LIMITS, "Requests per hour.", "--rph", min=1)]
-Tpm = Annotated[Number, _option(LIMITS, "Tokens per minute.", "--tpm", min=1)]
+Rpm = Annotated[Number, _option(LIMITS, _RPM, "--rpm", min=1, max=MOST)]
+Rph = Annotated[Number, _option(LIMITS, "Requests per hour.", "--rph", min=1, max=MOST)]
+Tpm = Annotated[Number, _option(LIMITS, "Tokens per minute.", "--tpm", min=1, max=MOST)]
 Limit = Annotated[Texts, _option(LIMITS, _LIMIT, "--limit", metavar="WHAT")]
 Concurrency = Annotated[int, _shown(LIMITS, "Calls at once.", "--concurrency", min=1, max=100_000)]
 Counts = Annotated[Literal["actual", "reserved"] | None, _option(LIMITS, _COUNTS, "--counts")]

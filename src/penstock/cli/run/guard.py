@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from penstock.errors import CallFailed, Parked
@@ -141,9 +141,12 @@ class Guard:
         self._verdict = asyncio.Event()
 
 
-def advice(error: CallFailed, base_url: str, key_name: str) -> str:
-    """What to mend, and what became of the lines."""
+def advice(error: CallFailed, base_url: str, key_name: str, keys: Iterable[str] = ()) -> str:
+    """What to mend, and what became of the lines. Providers repeat keys in complaints; `keys` are hidden."""
     said = str(error).rstrip(". ")
+    for key in keys:
+        said = said.replace(key, "[key]")
+    said = "".join(one if one.isprintable() else " " for one in said)
     if error.reason == "auth":
         what = f"the provider refuses the key: {said}. Check {key_name} (or --api-key-env) and --base-url"
     elif error.reason == "not_found":

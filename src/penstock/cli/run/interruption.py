@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to stop, the second to leave at once."""
+"""Ctrl-C, SIGTERM and a closed terminal: the first asks to stop, the second to leave at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-NAMES = (signal.SIGINT, signal.SIGTERM)
+ALWAYS = (signal.SIGINT, signal.SIGTERM)
+NAMES = (*ALWAYS, signal.SIGHUP) if hasattr(signal, "SIGHUP") else ALWAYS
 
 
 @contextlib.contextmanager
@@ -28,6 +29,8 @@ def interruptible(first: Callable[[], None], second: Callable[[], None]) -> Iter
     before = {name: signal.getsignal(name) for name in NAMES}
     try:
         for name in NAMES:
+            if name not in ALWAYS and before[name] is signal.SIG_IGN:  # nohup
+                continue
             try:
                 loop.add_signal_handler(name, arrived)
             except NotImplementedError:  # Windows
@@ -37,6 +40,8 @@ def interruptible(first: Callable[[], None], second: Callable[[], None]) -> Iter
         yield
     finally:
         for name in NAMES:
+            if name not in ALWAYS and before[name] is signal.SIG_IGN:
+                continue
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.remove_signal_handler(name)
             with contextlib.suppress(ValueError, TypeError):

@@ -15,7 +15,7 @@ from penstock.cli.run.follow import follow
 from penstock.cli.run.guard import Guard, advice
 from penstock.cli.run.interruption import interruptible
 from penstock.cli.run.opening import Opened, open_job
-from penstock.cli.run.options import RunOptions, base_urls, check_paths, endpoints
+from penstock.cli.run.options import RunOptions, addresses, check_paths, endpoints
 from penstock.cli.run.progress import Progress
 from penstock.cli.run.retrying import retry_failed
 from penstock.cli.run.settlement import Settlement
@@ -47,7 +47,7 @@ async def run_job(options: RunOptions, progress: Progress) -> Outcome:
         try:
             store.lock_dispatch()
         except StoreBusy as busy:
-            _same_address(store, base_urls(options), busy)
+            _same_address(store, addresses(options), busy)
             progress.say(f"{busy}. Its limits, budget and endpoint hold; adding lines and following")
             outcome = await follow(options, settings, store, progress)
             if outcome is not None:
@@ -113,7 +113,7 @@ class Job:
         manager, options = self._manager, self._options
         await manager.start()
         try:
-            urls = ",".join(base_urls(options))
+            urls = ",".join(addresses(options))
             desk = OwnDesk(manager)
             await desk.run(lambda store: store.set_setting(ADDRESS_SETTING, urls))
             self._client = ModelClient(manager.node.services.exchange, self._served)
@@ -184,7 +184,9 @@ class Job:
             self._guard.settle(running)
         total = _total(opened, feeder, self._options)
         now = observer.look(writer.batch, writer.books, writer.counts, feeder.read_lines, total)
-        self._progress.show(replace(now, stopping=self._stop.is_set()))
+        stopping = self._stop.is_set()
+        with contextlib.suppress(OSError) if stopping else contextlib.nullcontext():  # see _interrupt
+            self._progress.show(replace(now, stopping=stopping))
 
     def _made_client(self) -> ModelClient:
         assert self._client is not None
@@ -200,14 +202,16 @@ class Job:
 
     def _interrupt(self) -> None:
         self._stopped = self._stopped or "interrupted"
-        self._progress.say(
-            "stopping: no new calls start, those in flight finish; Ctrl-C again leaves at once"
-        )
         self._stop.set()
+        with contextlib.suppress(OSError):  # the terminal may be what has gone
+            self._progress.say(
+                "stopping: no new calls start, those in flight finish; Ctrl-C again leaves at once"
+            )
 
     def _tripped(self, error: CallFailed) -> None:
         self._manager.node.dispatcher.stop()
-        text = advice(error, ", ".join(base_urls(self._options)), self._options.key_name)
+        keys = [one.api_key for one in self._served if one.api_key]
+        text = advice(error, ", ".join(addresses(self._options)), self._options.key_name, keys)
         self._failure = self._failure or ConfigurationError(text)
         self._stop.set()
 

@@ -10,6 +10,7 @@ from typing import Any
 from penstock.llm.wire import Family, classify, path_of
 
 SHOWN_BYTES = 300
+MOST_TOKENS = 10**9
 BATCH_FIELDS = ("custom_id", "method", "url", "body", "metadata")
 _BATCH_SIGNS = frozenset(("custom_id", "url", "method", "body"))
 _RAW_SIGNS = frozenset(("messages", "input", "prompt"))
@@ -241,7 +242,9 @@ def _is_messages(value: Any) -> bool:
 
 
 def _is_cap(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+    return value is None or (
+        isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS
+    )
 
 
 def _is_input(value: Any) -> bool:
@@ -256,9 +259,9 @@ _FIELDS = (
     ("messages", _is_messages, "a list of at least one message object"),
     ("input", _is_input, "a text or a list"),
     ("prompt", _is_input, "a text or a list"),
-    ("max_tokens", _is_cap, "a whole number above zero"),
-    ("max_completion_tokens", _is_cap, "a whole number above zero"),
-    ("max_output_tokens", _is_cap, "a whole number above zero"),
+    ("max_tokens", _is_cap, f"a whole number from 1 to {MOST_TOKENS:,}"),
+    ("max_completion_tokens", _is_cap, f"a whole number from 1 to {MOST_TOKENS:,}"),
+    ("max_output_tokens", _is_cap, f"a whole number from 1 to {MOST_TOKENS:,}"),
     ("temperature", _is_number, "a number"),
 )
 

@@ -117,8 +117,22 @@ def check_paths(options: RunOptions) -> None:
     for path in (results, errors):
         if path.is_dir():
             raise ConfigurationError(f"{path} is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(f"{path} is no regular file; results can be continued only in one")
         if not path.parent.is_dir():
             raise ConfigurationError(f"{path.parent} does not exist; make it first, or name another output")
+    if options.store is not None:
+        _check_store(options.store, {source, results, errors})
+
+
+def _check_store(name: str, others: set[Path]) -> None:
+    path = Path(name.removeprefix("sqlite:///")).expanduser().absolute()
+    if path in others:
+        raise ConfigurationError(
+            f"--store {name} is the input or an output too; the store is a file of its own"
+        )
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"--store {name} is no regular file; name a file, or memory")
 
 
 def base_urls(options: RunOptions, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -127,10 +141,20 @@ def base_urls(options: RunOptions, environ: Mapping[str, str] = os.environ) -> l
     return given or [environ.get(ADDRESS_VARIABLE) or DEFAULT_BASE_URL]
 
 
+def addresses(options: RunOptions) -> list[str]:
+    """The same as they may be stored and shown: without user, password and query, which may hold a key."""
+    parts = [urlsplit(url) for url in base_urls(options)]
+    return [f"{one.scheme}://{one.netloc.rpartition('@')[2]}{one.path}" for one in parts]
+
+
 def endpoints(options: RunOptions, environ: Mapping[str, str] = os.environ) -> list[Endpoint]:
     """An endpoint for each address and key: as many keys as addresses go in pairs, else each with each."""
     urls = base_urls(options, environ)
-    names = _split(options.api_key_env) or [KEY_VARIABLE]
+    named = _split(options.api_key_env)
+    for name in named:
+        if not environ.get(name):
+            raise ConfigurationError(f"--api-key-env names {name}, which is not set; set it or name another")
+    names = named or [KEY_VARIABLE]
     keys = [options.api_key] if options.api_key else [environ.get(name) for name in names]
     if len(urls) == len(keys):
         pairs = list(zip(urls, keys, strict=True))
@@ -141,6 +165,10 @@ def endpoints(options: RunOptions, environ: Mapping[str, str] = os.environ) -> l
 
 def _endpoint(url: str, key: str | None, names: Sequence[str], options: RunOptions) -> Endpoint:
     base, _, query = url.partition("?")
+    try:
+        urlsplit(base).port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ConfigurationError(f"--base-url {base!r} is no address: {error}") from None
     endpoint = Endpoint(base, key or None, timeout=options.timeout or DEFAULT_TIMEOUT, query=query)
     if not key and not profile_for(base).local:
         raise ConfigurationError(

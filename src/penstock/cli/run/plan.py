@@ -165,6 +165,8 @@ def _output(one: ModelPlan) -> str:
 def _cost(name: str, one: ModelPlan) -> str:
     if one.cost is None:
         return f"price unknown; set it with --price {name}=IN,OUT (US dollars per million tokens)"
+    if not one.cost:
+        return "free: the endpoint is on this machine or a private network, or the price is zero"
     return f"cost between ${usd(one.input_cost)} (input alone) and ${usd(one.cost)}"
 
 

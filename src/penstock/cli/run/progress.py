@@ -20,8 +20,8 @@ LIVE_SECONDS = 0.25
 
 REASONS = {
     "turn": "their turn",
-    "requests": "requests per minute",
-    "tokens": "tokens per minute",
+    "requests": "the request limit",
+    "tokens": "the token limit",
     "money": "money",
     "concurrency": "concurrency",
     "slots": "free slots",
@@ -224,7 +224,10 @@ def rates_text(now: Snapshot) -> str:
 def money_text(now: Snapshot) -> str:
     """What was spent, of what, and the time that is left."""
     text = f"${now.cost_usd:,.4f} spent"
-    text += "".join(f", {one.key} ${one.used:,.4f} of ${one.limit:,.2f}" for one in now.money)
+    text += "".join(
+        f", {one.key} ${one.limit:,.{2 if one.limit >= 0.1 else 4}f} with ${one.used:,.4f} spent or held"
+        for one in now.money
+    )
     if now.left_seconds is not None:
         text += f", about {duration(now.left_seconds)} left"
     return text

@@ -11,6 +11,7 @@ from penstock.cli.run.books import Books
 from penstock.manager import Manager
 from penstock.model.batch import Batch
 from penstock.model.states import TaskStatus
+from penstock.task_types import llm_request
 
 RATE_SECONDS = 60.0
 
@@ -92,8 +93,12 @@ class Observer:
         self._pace.add(time.monotonic(), calls, books.input_tokens + books.output_tokens, ended)
         requests, tokens, ends = self._pace.per_minute()
         running, waiting = self._waiting(counts)
-        left = None if total is None or not ends else max(0, total - ended) * 60.0 / ends
         rates, money = self._meters()
+        left = None
+        if total is not None and ends:
+            missing = max(0, total - ended)
+            # The burst at the start says little: a limit is paced, but for a tenth of it.
+            left = max(missing * 60.0 / ends, self._least_seconds(missing))
         return Snapshot(
             done=batch.results_lines,
             failed=batch.errors_lines,
@@ -110,6 +115,19 @@ class Observer:
             left_seconds=left,
         )
 
+    def _least_seconds(self, requests: int) -> float:
+        if self._manager is None:
+            return 0.0
+        uses = self._manager.node.gate.usage(self._manager.clock.monotonic())
+        return max(
+            (
+                max(0.0, requests - use.limit / 10) * use.window_seconds / use.limit
+                for use in uses
+                if use.key.startswith(("rp", "requests")) and ":" not in use.key
+            ),
+            default=0.0,
+        )
+
     def _waiting(self, counts: Mapping[TaskStatus, int]) -> tuple[int, dict[str, int]]:
         open_tasks = counts.get(TaskStatus.RUNNING, 0)
         at_gate: Counter[str] = Counter()
@@ -119,12 +137,19 @@ class Observer:
         waiting = Counter(at_gate)
         queued = counts.get(TaskStatus.QUEUED, 0)
         if queued:
-            # The head of the line speaks for those behind it.
-            waiting[at_gate.most_common(1)[0][0] if at_gate else "turn"] += queued
+            waiting[self._reason_of_queued(at_gate)] += queued
         for status, reason in ((TaskStatus.RETRYING, "retry"), (TaskStatus.PAUSED, "paused")):
             if counts.get(status):
                 waiting[reason] += counts[status]
         return open_tasks - held, dict(waiting)
+
+    def _reason_of_queued(self, at_gate: Counter[str]) -> str:
+        if self._manager is not None:
+            dispatcher = self._manager.node.dispatcher
+            if dispatcher.paused or llm_request.NAME in dispatcher.paused_types:
+                return "paused"
+        # The head of the line speaks for those behind it.
+        return at_gate.most_common(1)[0][0] if at_gate else "turn"
 
     def _meters(self) -> tuple[tuple[Meter, ...], tuple[Meter, ...]]:
         if self._manager is None:

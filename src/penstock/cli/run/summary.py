@@ -91,12 +91,12 @@ def next_steps(end: Outcome) -> list[str]:
         )
     mendable = sum(count for code, count in end.errors.items() if code not in _NOT_RETRIED)
     if mendable and not end.stopped:
-        steps.append(f"Try the {mendable:,} failed lines again: the same command with --retry-failed.")
+        lines = "failed line" if mendable == 1 else f"{mendable:,} failed lines"
+        steps.append(f"Try the {lines} again: the same command with --retry-failed.")
     unreadable = end.failed - mendable - end.errors.get("budget_exhausted", 0)
     if unreadable > 0:
-        steps.append(
-            f"{unreadable:,} lines are no requests; {end.errors_path} says why, with their line numbers."
-        )
+        lines = "1 line is no request" if unreadable == 1 else f"{unreadable:,} lines are no requests"
+        steps.append(f"{lines}; {end.errors_path} says why, with line numbers.")
     return steps
 
 
@@ -135,8 +135,16 @@ def _calls(end: Outcome) -> str:
 
 
 def _cost(end: Outcome) -> str:
-    parts = [f"${end.cost_usd}"]
+    parts = [_dollars(end.cost_usd)]
     if float(end.uncertain_usd):
-        parts.append(f"at most ${end.uncertain_usd} more for calls whose end is unknown")
-    parts += [f"{key} ${used} of ${limit}" for key, (used, limit) in end.money.items()]
+        parts.append(f"at most {_dollars(end.uncertain_usd)} more for calls whose end is unknown")
+    parts += [
+        f"{_dollars(used)} of the {key} of {_dollars(limit)} used" for key, (used, limit) in end.money.items()
+    ]
     return ", ".join(parts)
+
+
+def _dollars(plain: str) -> str:
+    """Plain decimals as people write them: $0.25, $0.043003, $1,000.00."""
+    whole, _, rest = plain.partition(".")
+    return f"${int(whole):,}.{rest.rstrip('0').ljust(2, '0')}"

@@ -34,13 +34,14 @@ class Claiming(WritingSession, Looking):
     def claim_flows(self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float) -> list[Claimed]:
         rows: list[Row] = []
         for lane, flows in wanted.items():
-            # One statement for all flows of which equally many are wanted: most often one of each.
+            # One statement for all flows of which equally many are wanted.
             alike: defaultdict[int, list[str]] = defaultdict(list)
             for flow, count in flows.items():
                 if count > 0:
                     alike[count].append(flow)
             for count, names in alike.items():
-                rows += self.db.rows("claim_flows", (node, now, lane, count, as_list(names)))
+                statement = "claim_flow_heads" if count == 1 else "claim_flows"
+                rows += self.db.rows(statement, (node, now, lane, count, as_list(names)))
         rows.sort(key=_by_rank)
         return self._started(rows, node, now)
 

@@ -94,6 +94,22 @@ where seq in (
 returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
     created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program
 
+-- name: claim_flow_heads
+-- The same for one task of each flow, as is most often wanted; quicker, for no list is made per flow.
+update tasks
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+    started_at = coalesce(started_at, ?2)
+where seq in (
+    select (
+        select w.seq from tasks w
+        where w.ready = 1 and w.lane = ?3 and w.flow = f.value
+          and w.tenant not in (select substr(scope, 8) from pauses where substr(scope, 1, 7) = 'tenant:')
+        order by w.band, w.key, w.seq limit ?4
+    ) from json_each(?5) f
+)
+returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
+    created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program
+
 -- name: finish
 update tasks set status = ?, finished_at = ?, finished_no = ?, result = ?, error = ?, node = null
 where seq = ? and claim_no = ? and status = 'running'
