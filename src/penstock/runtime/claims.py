@@ -17,7 +17,8 @@ Deliver = Callable[[list[Claimed], set[int]], None]
 
 
 class Claims:
-    """Claims for one node. `charges` holds, by task, what its flow was charged until its first reservation."""
+    """Claims for one node. `charges` holds, by task, what its flow was charged until its first
+    reservation."""
 
     def __init__(self, services: Services, node: int, heads: Heads) -> None:
         self._services = services

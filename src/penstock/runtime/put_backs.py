@@ -1,4 +1,5 @@
-"""Put-backs: when no more tasks may be open and a better-ranked one waits in the store, the worst makes place."""
+"""Put-backs: when no more tasks may be open and a better-ranked one waits in the store, the worst makes
+place."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ PAUSE_SECONDS = 0.1
 
 
 class PutBacks:
-    """Sends the worst open task back to the store; one that has begun no step first. `count` of them so far."""
+    """Sends the worst open task back to the store; one that has begun no step first. `count` of them so
+    far."""
 
     def __init__(
         self, services: Services, admitter: Admitter, heads: Heads, open: dict[int, Running], max_open: int

@@ -1,5 +1,5 @@
-"""Suspects: tasks that were under way in several crashes. They run one at a time, so that the one that is to blame
-is found and the others are not."""
+"""Suspects: tasks that were under way in several crashes. They run one at a time, so that the one that is to
+blame is found and the others are not."""
 
 from __future__ import annotations
 
