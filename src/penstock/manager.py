@@ -23,15 +23,15 @@ from penstock.model.clock import Clock, SystemClock
 from penstock.model.ids import new_id
 from penstock.model.lane import Lane
 from penstock.model.options import TaskOptions, read_options
-from penstock.model.priority import read_priority
-from penstock.model.rank import Rank
+from penstock.model.priority import Priority, read_priority
+from penstock.model.rank import Policy, Rank
 from penstock.model.service_class import ServiceClass, service_class
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
-from penstock.policies import policy_named
 from penstock.runtime.handlers import Handler, HandlerFunction, Handlers
 from penstock.runtime.node import Node
 from penstock.runtime.ranking import Ranker
+from penstock.runtime.reranking import policy_for
 from penstock.runtime.settings import Settings
 from penstock.runtime.transport import make_async_transport, make_sync_transport
 from penstock.stores.contract import AddOutcome, Store, TaskFilter
@@ -47,15 +47,15 @@ class Submission:
     """One task to be: its type and data (JSON), and how it is to be run.
 
     `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or
-    `slo_seconds` from now). `service_class` presets priority and deadline: immediate, scheduled, background,
-    batch. `program` names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and
+    `slo_seconds` from now). `service_class` presets what is not given of priority (else 20) and deadline:
+    immediate, scheduled, background, batch. `program` names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and
     `estimated_seconds` help strategies that look at sizes, which are learned otherwise. The same
     `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
     """
 
     type: str
     data: Any = None
-    priority: int | str = 20
+    priority: int | str | None = None
     tenant: str = ""
     metadata: Any = None
     options: TaskOptions | None = None
@@ -88,8 +88,7 @@ class Manager:
     ) -> None:
         self.settings = settings or Settings()
         self.clock: Clock = clock or SystemClock()
-        policy = policy_named(self.settings.strategy, **self.settings.strategy_settings)
-        self.ranker = Ranker(policy, self.settings.unit)
+        self.ranker = Ranker(self._policy(store), self.settings.unit)
         self.handlers = Handlers()
         self._given_store = store
         self._store: Store | None = None
@@ -116,6 +115,7 @@ class Manager:
         store = self._given_store or open_store(self.settings)
         try:
             store.lock_dispatch()
+            self.ranker.use(self._policy(store))
             node = Node(
                 store, self.settings, self.ranker, self.handlers, self.clock, self._ended, self._store_failed
             )
@@ -207,7 +207,7 @@ class Manager:
             rank=_UNRANKED,
             created_at=now,
             payload=payload,
-            priority=read_priority(one.priority) if preset is None else preset.priority,
+            priority=_priority(one, preset),
             tenant=one.tenant,
             program=one.program,
             entered_at=now + one.delay,
@@ -365,6 +365,9 @@ class Manager:
         self.notice(outcomes, tasks)
         return [outcome.id for outcome in outcomes if isinstance(outcome, Added | Existing)]
 
+    def _policy(self, store: Store | None) -> Policy:
+        return policy_for(store, self.settings.strategy, self.settings.strategy_settings)
+
     def _ended(self, end: Finish) -> None:
         if self._waiters:
             for future in self._waiters.get(end.task.id, ()):
@@ -391,6 +394,12 @@ def open_store(settings: Settings, read_only: bool = False) -> Store:
     """The store that the settings name."""
     path = ":memory:" if settings.store == "memory" else settings.store.removeprefix("sqlite:///")
     return SqliteStore.open(path, durability=settings.durability, read_only=read_only)
+
+
+def _priority(one: Submission, preset: ServiceClass | None) -> int:
+    if one.priority is not None:
+        return read_priority(one.priority)
+    return int(Priority.MEDIUM) if preset is None else preset.priority
 
 
 def _deadline(one: Submission, preset: ServiceClass | None, now: float) -> float | None:

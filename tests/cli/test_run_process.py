@@ -148,6 +148,22 @@ def test_a_paused_store_says_that_it_is_paused(folder, sim, penstock):
     assert [one["results"] for one in news if one["event"] == "summary"] == [3]
 
 
+def test_no_time_is_promised_while_a_day_must_end(folder, sim):
+    write_requests(folder / "in.jsonl", 3)
+    money = ("--price", "sim=1000,1000", "--daily-budget", "2.5")
+    process = start(sim, "in.jsonl", "-o", "out.jsonl", "--json", "--concurrency", "1", *money)
+    news = (json.loads(line) for line in process.stdout)
+    waiting = next(one for one in news if one.get("waiting", {}).get("period"))
+    assert waiting["left_seconds"] is None
+    process.send_signal(signal.SIGTERM)
+
+
+def test_a_budget_without_a_price_says_how_to_give_one(folder, sim):
+    write_requests(folder / "in.jsonl", 1)
+    code, out, _ = finish(start(sim, "in.jsonl", "-o", "out.jsonl", "--budget", "1", "--profile", "openai"))
+    assert (code, "add --price MODEL=IN,OUT" in out) == (3, True)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 def test_a_closed_terminal_lets_calls_finish(folder, sim):
     write_requests(folder / "in.jsonl", 200)

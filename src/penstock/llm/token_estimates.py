@@ -203,7 +203,9 @@ def _walk(root: object, found: _Found) -> None:
 def _count_medium(part: dict[str, Any], found: _Found) -> bool:
     """Count a part that is an image, sound or document; False when it is none of these."""
     kind = part.get("type")
-    if kind in _IMAGE_TYPES and isinstance(kind, str):
+    if not isinstance(kind, str):
+        return False
+    if kind in _IMAGE_TYPES:
         found.add_media(_image_tokens(part, found))
     elif kind in _AUDIO_TYPES:
         found.add_media(AUDIO_TOKENS)

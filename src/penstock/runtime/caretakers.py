@@ -85,9 +85,7 @@ class Rescuer(Looper):
 
 
 class Watcher(Looper):
-    """Notices what other processes wrote: tasks, controls, pauses. Looks 40 times a second."""
-
-    interval = 0.025
+    """Notices what other processes wrote: tasks, controls, pauses. Looks every `interval` seconds."""
 
     def __init__(
         self,
@@ -95,8 +93,10 @@ class Watcher(Looper):
         committer: Committer,
         on_change: Callable[[Sequence[Control], Sequence[str]], None],
         last_control: int,
+        interval: float,
     ) -> None:
         super().__init__()
+        self.interval = interval
         self._store = store
         self._committer = committer
         self._on_change = on_change

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +56,7 @@ class ModelClient:
                 retryable=True,
             ) from error
         if not reply.ok:
-            raise call_failed(reply, time.time())
+            raise call_failed(reply, self._exchange.services.clock.wall())
         answer = read_object(reply.body)
         if answer is None:
             raise CallFailed(

@@ -4,7 +4,6 @@ down."""
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import random
@@ -14,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from penstock.admission import Gate, GateLimits
-from penstock.errors import PenstockError, StoreBusy, StoreError
+from penstock.errors import StoreBusy, StoreError
 from penstock.llm.profiles import profile_named
 from penstock.model.clock import Clock
 from penstock.model.states import FINAL
@@ -102,13 +101,19 @@ class Node:
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
         self.switcher = Switcher(self.services, self.admitter, self.dispatcher)
-        await self.switcher.resume(settings.strategy, dict(settings.strategy_settings))
+        await self.switcher.resume(settings.strategy, settings.strategy_settings)
         await self._learn_lanes()
         self.timer = Timer(self.committer, self.dispatcher, self.clock)
         self._loopers = [
             self.timer,
             Rescuer(self.committer, self.dispatcher, self.clock, self.id, self.dispatcher.stop),
-            Watcher(self.store, self.committer, self._changed_by_others, self._last_control),
+            Watcher(
+                self.store,
+                self.committer,
+                self._changed_by_others,
+                self._last_control,
+                settings.watch_seconds,
+            ),
             Reporter(self.admitter, self.committer, self.clock, self.id),
             Pruner(self.store, self.committer, self.clock, settings.keep.rule),
         ]
@@ -229,17 +234,6 @@ class Node:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _switch_as_asked(self) -> None:
-        """Another process asked for another strategy."""
-        asked = await self.committer.run(lambda store: store.setting("strategy_asked"))
-        if asked is None:
-            return
-        name, settings = json.loads(asked)
-        try:
-            await self.switcher.switch(name, settings)
-        except PenstockError as error:
-            log.error("the strategy stays as it is: %s", error)
-
     async def _learn_lanes(self) -> None:
         for stored in await self.committer.read(lambda reader: reader.lanes()):
             self.dispatcher.lanes[stored.id] = stored.lane
@@ -263,7 +257,7 @@ class Node:
             if control.kind == "cancel" and control.task is not None:
                 self.cancel_running(control.task)
             elif control.kind == "strategy":
-                self._in_background(self._switch_as_asked())
+                self._in_background(self.switcher.switch_as_asked())
         self.apply_pauses(pauses)
         self.timer.expect(self.clock.wall())
         self._learn_lanes_soon()

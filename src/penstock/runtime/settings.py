@@ -99,7 +99,8 @@ class Settings:
 
     `store` is a path or `memory`; `durability` `full` survives power loss, `normal` survives `kill -9`.
     `max_concurrent` counts slots (handlers that run and calls in flight), `max_open` tasks with a coroutine
-    in memory, `max_queue_size` tasks that wait. `prices` overrides prices: USD per million tokens by model.
+    in memory, `max_queue_size` tasks that wait. `strategy` orders them, with `strategy_settings`; `None`: as
+    the store was told last, `priority` if nobody did. `prices` overrides prices: USD per million tokens by model.
     `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per minute are
     limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None` takes it
     from its profile.
@@ -107,7 +108,7 @@ class Settings:
 
     store: str = "penstock.db"
     durability: Literal["full", "normal"] = "full"
-    strategy: str = "priority"
+    strategy: str | None = None
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)
     size_in: Literal["tokens", "seconds"] | None = None
     max_concurrent: int = 100
@@ -121,6 +122,7 @@ class Settings:
     reserve: Literal["learned", "cap"] = "learned"
     keep: Keep = field(default_factory=Keep)
     seed: int | None = None
+    watch_seconds: float = 0.025
 
     @property
     def unit(self) -> Literal["tokens", "seconds"]:

@@ -4,21 +4,28 @@ first."""
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
-from penstock.policies import policy_named
+from penstock.errors import ConfigurationError
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.dispatcher import Dispatcher
+from penstock.runtime.reranking import (
+    ASKED,
+    RANKED_BY,
+    REFUSED,
+    Told,
+    begin_reranking,
+    chunks,
+    end_reranking,
+    read_told,
+    rerank,
+    wanted_strategy,
+)
 from penstock.runtime.services import Services
-from penstock.stores.contract import Transaction
 
 log = logging.getLogger("penstock.dispatch")
-
-# One transaction each: no other commit waits longer than a chunk takes.
-CHUNK = 1_500
-BEST_FIRST = 4_000
 
 
 class Switcher:
@@ -32,23 +39,33 @@ class Switcher:
         self._turn = 0
         self.reranked = 0
 
-    async def switch(self, name: str, settings: dict[str, Any]) -> int:
+    async def switch(self, name: str, settings: Mapping[str, Any]) -> int:
         """Use another strategy; how many waiting tasks were ranked anew. Raises `ConfigurationError` for a
         name or a setting that there is not; nothing has changed then."""
-        self._services.ranker.use(policy_named(name, **settings))
-        wanted = json.dumps([name, settings], sort_keys=True)
-        await self._services.committer.run(lambda store: store.set_setting("strategy_chosen", wanted))
+        told = Told(name, settings)
+        self._services.ranker.use(told.policy())
         self._rerank_open()
-        return await self._rerank_waiting(name, wanted)
+        return await self._rerank_waiting(told)
 
-    async def resume(self, name: str, settings: dict[str, Any]) -> None:
+    async def switch_as_asked(self) -> None:
+        """Do what another process asks for, or tell it why not."""
+        committer = self._services.committer
+        asked = read_told(await committer.run(lambda store: store.setting(ASKED)))
+        if asked is None:
+            return
+        try:
+            await self.switch(asked.name, asked.settings)
+        except ConfigurationError as error:
+            refusal = str(error)
+            log.error("the strategy stays as it is: %s", refusal)
+            await committer.run(lambda store: store.set_setting(REFUSED, refusal))
+
+    async def resume(self, name: str | None, settings: Mapping[str, Any]) -> None:
         """Rank anew at a start what was ranked by another strategy, or not to the end."""
-        wanted = json.dumps([name, settings], sort_keys=True)
-        before = await self._services.committer.run(lambda store: store.setting("ranked_by"))
-        if before is None:
-            await self._services.committer.run(lambda store: store.set_setting("ranked_by", wanted))
-        elif before != wanted:
-            await self._rerank_waiting(name, wanted)
+        committer = self._services.committer
+        told = await committer.run(lambda store: wanted_strategy(name, settings, store))
+        if await committer.run(lambda store: store.setting(RANKED_BY)) != told.text:
+            await self._rerank_waiting(told)
 
     def _rerank_open(self) -> None:
         ranker, now = self._services.ranker, self._services.clock.wall()
@@ -64,37 +81,25 @@ class Switcher:
             )
         )
 
-    async def _rerank_waiting(self, name: str, wanted: str) -> int:
+    async def _rerank_waiting(self, told: Told) -> int:
         self._turn += 1
         turn, count = self._turn, 0
         committer, ranker, clock = self._services.committer, self._services.ranker, self._services.clock
-        await committer.run(lambda store: store.set_setting("ranked_by", None))
-        seqs = await committer.read(lambda reader: reader.waiting_seqs())
-        # The next to go best first; the others as they lie in the file, which is twice as quick.
-        seqs[BEST_FIRST:] = sorted(seqs[BEST_FIRST:])
-        for begin in range(0, len(seqs), CHUNK):
+        await committer.run(lambda store: begin_reranking(store, told))
+        for chunk in chunks(await committer.read(lambda reader: reader.waiting_seqs())):
             if turn != self._turn:
                 return count  # another switch overtook this one
-            chunk = seqs[begin : begin + CHUNK]
-
-            def rerank(store: Transaction, chunk: list[int] = chunk) -> int:
-                now = clock.wall()
-                ranks = [ranker.again(task, now) for task in store.waiting(chunk)]
-                store.rerank(ranks)
-                return len(ranks)
-
-            count += await committer.run(rerank)
+            count += await committer.run(
+                lambda store, seqs=chunk: rerank(store, ranker, seqs, clock.wall())  # type: ignore[misc]
+            )
             self.reranked += len(chunk)
             await asyncio.sleep(0)
-
-        def done(store: Transaction) -> None:
-            store.set_setting("ranked_by", wanted)
-            store.set_setting("strategy", name)
-
-        await committer.run(done)
+        if turn != self._turn:
+            return count
+        await committer.run(lambda store: end_reranking(store, told))
         if ranker.has_flows:
             flows = await committer.read(lambda reader: reader.waiting_flows())
             self._services.shares.replace(flows, clock.wall())
         self._dispatcher.notice_all()
-        log.info("strategy %s is in force; %d waiting tasks were ranked anew", name, count)
+        log.info("strategy %s is in force; %d waiting tasks were ranked anew", told.name, count)
         return count

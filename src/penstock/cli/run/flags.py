@@ -16,7 +16,7 @@ SHOWN = "What is done and shown"
 
 MOST_USD = 1_000_000
 """The store counts money in 64 bits of 1e-12 dollars: sums beyond nine million do not fit."""
-MOST = 10**12
+MOST = 10**9
 
 Text = str | None
 Texts = list[str] | None

@@ -14,6 +14,8 @@ from penstock.model.states import TaskStatus
 from penstock.task_types import llm_request
 
 RATE_SECONDS = 60.0
+_STANDING = frozenset(("paused", "period"))
+"""Reasons to wait that no pace ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Observer:
         running, waiting = self._waiting(counts)
         rates, money = self._meters()
         left = None
-        if total is not None and ends:
+        if total is not None and ends and _STANDING.isdisjoint(waiting):
             missing = max(0, total - ended)
             # The burst at the start says little: a limit is paced, but for a tenth of it.
             left = max(missing * 60.0 / ends, self._least_seconds(missing))

@@ -89,6 +89,8 @@ def next_steps(end: Outcome) -> list[str]:
         steps.append(
             "The budget is exhausted: raise --budget and add --retry-failed for the lines it refused."
         )
+    if end.errors.get("price_unknown"):
+        steps.append("A budget needs prices: add --price MODEL=IN,OUT for the models the errors name.")
     mendable = sum(count for code, count in end.errors.items() if code not in _NOT_RETRIED)
     if mendable and not end.stopped:
         lines = "failed line" if mendable == 1 else f"{mendable:,} failed lines"
