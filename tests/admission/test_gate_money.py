@@ -37,7 +37,7 @@ def test_a_spent_total_budget_refuses_and_names_the_way_out() -> None:
     assert isinstance(decision, Reject)
     assert decision.code == "budget_exhausted"
     assert "total budget of 1 USD" in decision.message
-    assert "raise budget_limit" in decision.message
+    assert "raise budget" in decision.message
 
 
 def test_a_daily_budget_waits_for_midnight_of_its_zone() -> None:

@@ -225,8 +225,8 @@ def test_sizes_are_read():
         ({"Retry-After": "7"}, None, 7.0),
         ({"retry-after": "0.5", "retry-after-ms": "250"}, None, 0.25),
         ({"retry-after": "Fri, 15 Jan 2027 08:00:20 GMT"}, None, 20.0),
-        ({"retry-after": "Fri, 15 Jan 2027 07:00:00 GMT"}, None, 0.0),
-        ({"retry-after": "-3"}, None, 0.0),
+        ({"retry-after": "Fri, 15 Jan 2027 07:00:00 GMT"}, None, None),
+        ({"retry-after": "-3"}, None, None),
         ({"retry-after": "soon"}, None, None),
         ({}, {"error": {"code": 429, "details": [{"@type": "RetryInfo", "retryDelay": "34.07s"}]}}, 34.07),
         (

@@ -12,7 +12,7 @@ from penstock.admission.periods import Periods, period_ends
 from penstock.model.usage import from_pico
 
 _KEPT_PERIODS = 8
-_SETTINGS: dict[Period, str] = {"total": "budget_limit", "day": "daily_limit", "hour": "hourly_limit"}
+_SETTINGS: dict[Period, str] = {"total": "budget", "day": "daily_budget", "hour": "hourly_budget"}
 
 
 @dataclass(frozen=True, slots=True)

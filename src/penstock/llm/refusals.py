@@ -149,6 +149,8 @@ def read_refusal(
     limit, requested = _sizes(message)
     kind = _kind(status, words, message, limit, requested)
     lowered = {str(key).lower(): str(value).strip() for key, value in headers.items()}
+    if 300 <= status < 400:
+        message = f"a redirect to {lowered.get('location', 'nowhere')}, not followed: is the base URL right?"
     retryable = kind in _RETRYABLE
     should = lowered.get("x-should-retry", "").lower()
     if should in ("true", "false") and kind not in _NEVER_RETRY:
@@ -167,6 +169,8 @@ def read_refusal(
 
 
 def _kind(status: int, words: list[str], message: str, limit: int | None, requested: int | None) -> Refusal:
+    if 300 <= status < 400:
+        return Refusal.BAD_REQUEST
     for known, kind in _BY_WORD:
         if known.intersection(words):
             return kind
@@ -231,8 +235,8 @@ def _retry_after(
 ) -> float | None:
     """Seconds to wait by the first source that says it well: headers, error details, the message."""
     for wait in _waits(headers, error, message, now):
-        if wait is not None and wait <= _LONGEST_WAIT_SECONDS:
-            return max(0.0, wait)
+        if wait is not None and 0 < wait <= _LONGEST_WAIT_SECONDS:  # none, or one in the past, says nothing
+            return wait
     return None
 
 

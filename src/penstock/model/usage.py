@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 
 PICO = 10**12
+# So that sums of them fit the 64 bits of a store.
+LARGEST_USD = 1_000_000
 """Pico-dollars in one US dollar. A token costs a whole number of them at every published price."""
 
 # Wide enough that no sum that fits 64 bits is ever rounded by the context.
@@ -55,6 +57,8 @@ def to_pico(usd: Decimal | str | float) -> int:
         amount = usd if isinstance(usd, Decimal) else Decimal(str(usd).strip())
         if not amount.is_finite():
             raise ValueError(f"{usd!r} is no amount of money; give a number of US dollars such as 0.15")
+        if abs(amount) > LARGEST_USD:
+            raise ValueError(f"{usd} US dollars are too much to count; give at most {LARGEST_USD:,}")
         return int(_EXACT.to_integral_value(_EXACT.multiply(amount, Decimal(PICO))))
     except InvalidOperation:
         raise ValueError(f"{usd!r} is no amount of money; give a number of US dollars such as 0.15") from None

@@ -8,7 +8,8 @@ from typing import Any
 
 from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
-from penstock.llm.wire import read_object
+from penstock.llm.reply_shape import is_answer
+from penstock.llm.wire import classify, read_object
 from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange, call_failed, encode_body
 from penstock.runtime.replies import Route, WireReply, WireRequest
@@ -58,9 +59,12 @@ class ModelClient:
         if not reply.ok:
             raise call_failed(reply, self._exchange.services.clock.wall())
         answer = read_object(reply.body)
-        if answer is None:
+        if answer is not None and answer.get("error"):
+            raise call_failed(reply, self._exchange.services.clock.wall())
+        if answer is None or not is_answer(classify("POST", path), answer):
+            what = "no JSON object" if answer is None else "no answer"
             raise CallFailed(
-                f"the reply to {path} is no JSON object ({len(reply.body)} bytes)",
+                f"the reply to {path} is {what} ({len(reply.body)} bytes)",
                 reason="malformed_reply",
                 status=reply.status,
                 retryable=True,

@@ -14,6 +14,7 @@ from penstock.admission.ask import RefusalKind
 from penstock.errors import CallFailed, PenstockError, ReplyRejected
 from penstock.llm.ratelimit_headers import read_limits
 from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
+from penstock.llm.reply_shape import is_answer
 from penstock.llm.request_body import ask_for_usage, request_hash
 from penstock.llm.usage_reading import ReplyFacts, read_reply
 from penstock.llm.wire import CallShape, Family, read_call, read_object
@@ -258,16 +259,14 @@ class Exchange:
     ) -> WireReply:
         family = call.shape.family
         body = read_object(reply.body)
-        if family is not Family.UNKNOWN and body is None:
-            permit.uncertain()  # billed, most likely, and of no use: neither recorded nor free
-            return reply
         facts = read_reply(family, body)
-        if family is not Family.UNKNOWN and body is not None and body.get("error"):
+        if not is_answer(family, body):
+            # Of no use, and must not become a truth for ever: not recorded; billed, as far as anybody knows.
             if facts.usage is None:
                 permit.uncertain()
             else:
                 self.booked(call, weighed, permit, facts, started)
-            return reply  # an error in the clothes of a reply must not become a truth for ever
+            return reply
         validator = current_validator()
         if validator is not None and body is not None:
             try:

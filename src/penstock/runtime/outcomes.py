@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 from penstock.errors import CallFailed, PenstockError, Refused, ReplyRejected, StoreError
 from penstock.llm.refusals import read_refusal
+from penstock.model.json_text import json_text
 from penstock.runtime.refused_reply import REFUSAL_HEADER
 
 # Errors of SDKs and HTTP libraries that say that nothing usable came back; by name, for none of them is
@@ -32,7 +32,7 @@ class Judgement:
 
     def as_text(self, attempt: int) -> str:
         message = _KEY.sub("[key]", self.message)
-        return json.dumps({"code": self.code, "message": message, "attempt": attempt}, ensure_ascii=False)
+        return json_text({"code": self.code, "message": message, "attempt": attempt})
 
 
 def judge(error: BaseException) -> Judgement:

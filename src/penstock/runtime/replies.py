@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.errors import CallFailed
+
 Headers = list[tuple[str, str]]
+
+LARGEST_BODY = 64 << 20
 
 # Kept with a recorded reply: what SDKs read. Cookies, limits and lengths belong to the moment, not to the
 # reply.
@@ -64,10 +68,23 @@ class WireReply:
     async def read(self) -> bytes:
         """The whole body; afterwards it is in `body`."""
         if self.chunks is not None:
-            parts = [chunk async for chunk in self.chunks]
-            self.body, self.chunks = b"".join(parts), None
-            if self.close is not None:
-                await self.close()
+            parts, size = [], 0
+            try:
+                async for chunk in self.chunks:
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > LARGEST_BODY:
+                        raise CallFailed(
+                            f"the reply is larger than {LARGEST_BODY:,} bytes",
+                            reason="malformed_reply",
+                            status=self.status,
+                            retryable=True,
+                        )
+            finally:
+                self.chunks = None
+                if self.close is not None:
+                    await self.close()
+            self.body = b"".join(parts)
         return self.body
 
 
