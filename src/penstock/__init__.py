@@ -24,6 +24,10 @@ _HOMES = {
     "TaskFilter": "penstock.stores.contract",
     "Priority": "penstock.model.priority",
     "PenstockError": "penstock.errors",
+    "Rank": "penstock.model.rank",
+    "Standing": "penstock.model.standing",
+    "Strategy": "penstock.policies.base",
+    "register_policy": "penstock.policies.registry",
 }
 
 __all__ = [
@@ -33,14 +37,18 @@ __all__ = [
     "ModelLimits",
     "PenstockError",
     "Priority",
+    "Rank",
     "RateLimit",
     "Settings",
+    "Standing",
+    "Strategy",
     "Submission",
     "TaskContext",
     "TaskFilter",
     "TaskOptions",
     "TaskStatus",
     "__version__",
+    "register_policy",
 ]
 
 if TYPE_CHECKING:
@@ -49,7 +57,11 @@ if TYPE_CHECKING:
     from penstock.manager import Manager, Submission
     from penstock.model.options import TaskOptions
     from penstock.model.priority import Priority
+    from penstock.model.rank import Rank
+    from penstock.model.standing import Standing
     from penstock.model.states import TaskStatus
+    from penstock.policies.base import Strategy
+    from penstock.policies.registry import register_policy
     from penstock.runtime.context import TaskContext
     from penstock.runtime.settings import Keep, Limits, ModelLimits, Settings
     from penstock.stores.contract import TaskFilter

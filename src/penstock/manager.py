@@ -21,10 +21,11 @@ from penstock.errors import (
 )
 from penstock.model.clock import Clock, SystemClock
 from penstock.model.ids import new_id
+from penstock.model.json_text import json_text
 from penstock.model.lane import Lane
 from penstock.model.options import TaskOptions, read_options
 from penstock.model.priority import Priority, read_priority
-from penstock.model.rank import Policy, Rank
+from penstock.model.rank import Rank
 from penstock.model.service_class import ServiceClass, service_class
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
@@ -48,9 +49,10 @@ class Submission:
 
     `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or
     `slo_seconds` from now). `service_class` presets what is not given of priority (else 20) and deadline:
-    immediate, scheduled, background, batch. `program` names the workflow it belongs to; `size` (in the scarce unit), `estimated_tokens` and
-    `estimated_seconds` help strategies that look at sizes, which are learned otherwise. The same
-    `idempotency_key` of a tenant gives the same task, or an error when type or data differ.
+    immediate, scheduled, background, batch. `program` names the workflow it belongs to; `size` (in the scarce
+    unit), `estimated_tokens` and `estimated_seconds` help strategies that look at sizes, which are learned
+    otherwise. The same `idempotency_key` of a tenant gives the same task, or an error when type or data
+    differ.
     """
 
     type: str
@@ -88,7 +90,7 @@ class Manager:
     ) -> None:
         self.settings = settings or Settings()
         self.clock: Clock = clock or SystemClock()
-        self.ranker = Ranker(self._policy(store), self.settings.unit)
+        self.ranker = Ranker(policy_for(store, self.settings), self.settings.unit)
         self.handlers = Handlers()
         self._given_store = store
         self._store: Store | None = None
@@ -115,7 +117,7 @@ class Manager:
         store = self._given_store or open_store(self.settings)
         try:
             store.lock_dispatch()
-            self.ranker.use(self._policy(store))
+            self.ranker.use(policy_for(store, self.settings))
             node = Node(
                 store, self.settings, self.ranker, self.handlers, self.clock, self._ended, self._store_failed
             )
@@ -194,8 +196,8 @@ class Manager:
         now = self.clock.wall()
         data = one.data if one.error is not None else handler.check(one.data)
         try:
-            payload = None if data is None else json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-            metadata = None if one.metadata is None else json.dumps(one.metadata, ensure_ascii=False)
+            payload = None if data is None else json_text(data)
+            metadata = None if one.metadata is None else json_text(one.metadata)
         except (TypeError, ValueError) as error:
             raise InvalidTask(f"data and metadata of a {one.type!r} task must be JSON: {error}") from None
         options = one.options or handler.options
@@ -218,7 +220,7 @@ class Manager:
             idempotency_key=one.idempotency_key,
             batch=one.batch,
             position=one.position,
-            error=None if one.error is None else json.dumps(one.error, ensure_ascii=False),
+            error=None if one.error is None else json_text(one.error),
         )
         if one.idempotency_key is not None:
             task.fingerprint = hashlib.sha256(f"{one.type}\n{payload}".encode()).hexdigest()[:32]
@@ -365,9 +367,6 @@ class Manager:
         self.notice(outcomes, tasks)
         return [outcome.id for outcome in outcomes if isinstance(outcome, Added | Existing)]
 
-    def _policy(self, store: Store | None) -> Policy:
-        return policy_for(store, self.settings.strategy, self.settings.strategy_settings)
-
     def _ended(self, end: Finish) -> None:
         if self._waiters:
             for future in self._waiters.get(end.task.id, ()):
@@ -429,12 +428,12 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
         rank=_UNRANKED,
         created_at=now,
         entered_at=now,
-        payload=None if old.payload is None else json.dumps(old.payload, ensure_ascii=False),
+        payload=None if old.payload is None else json_text(old.payload),
         priority=old.priority,
         tenant=old.tenant,
         deadline=old.deadline,
         options=options.as_text(),
-        metadata=None if old.metadata is None else json.dumps(old.metadata, ensure_ascii=False),
+        metadata=None if old.metadata is None else json_text(old.metadata),
         retry_of=old.id,
         inherit_journal=not fresh,
         batch=old.batch,

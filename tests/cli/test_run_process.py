@@ -150,7 +150,7 @@ def test_a_paused_store_says_that_it_is_paused(folder, sim, penstock):
 
 def test_no_time_is_promised_while_a_day_must_end(folder, sim):
     write_requests(folder / "in.jsonl", 3)
-    money = ("--price", "sim=1000,1000", "--daily-budget", "2.5")
+    money = ("--price", "sim=1000,1000", "--daily-budget", "2.1")
     process = start(sim, "in.jsonl", "-o", "out.jsonl", "--json", "--concurrency", "1", *money)
     news = (json.loads(line) for line in process.stdout)
     waiting = next(one for one in news if one.get("waiting", {}).get("period"))

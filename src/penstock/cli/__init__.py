@@ -18,8 +18,10 @@ COMMANDS: dict[str, str] = {
     "retry": "penstock.cli.retry:retry",
     "pause": "penstock.cli.control:pause",
     "resume": "penstock.cli.control:resume",
+    "strategy": "penstock.cli.strategy:strategy",
     "db": "penstock.cli.database:app",
     "simulator": "penstock.cli.simulate:simulator",
+    "lab": "penstock.cli.lab:lab",
     "bench": "penstock.cli.bench.command:bench",
 }
 """Command name to `module:attribute`: a function with typer parameters, or a `typer.Typer` of commands."""
@@ -35,8 +37,10 @@ SUMMARIES: dict[str, str] = {
     "retry": "Try failed or cancelled tasks again.",
     "pause": "Start no more tasks, of all or of some.",
     "resume": "Undo a pause.",
+    "strategy": "Tell what orders the waiting tasks of a store, or switch it.",
     "db": "Look after a store: show, prune, backup, verify, uncertain, release.",
     "simulator": "Serve a simulated provider, to try and measure without a key.",
+    "lab": "Replay a trace in virtual time: what each strategy would have done with it.",
     "bench": "Measure this machine beside what SQLite alone does.",
 }
 """One line for `penstock --help`, so that it need not import the command."""

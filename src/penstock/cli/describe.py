@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from penstock.cli.show_text import clock_time, coloured, iso, money, number, span, usd
 from penstock.model.reservation import ReservationView
 from penstock.model.states import TaskStatus
 from penstock.model.task import TaskView
+from penstock.policies.deadline import lateness
 from penstock.stores.contract import Event
 
 TASK_TITLES = ("ID", "STATUS", "TYPE/MODEL", "PRIO", "AGE", "TRY", "TOKENS", "COST", "ERROR")
@@ -30,6 +32,7 @@ def task_data(task: TaskView) -> dict[str, Any]:
         "started_at": iso(task.started_at),
         "finished_at": iso(task.finished_at),
         "deadline": iso(task.deadline),
+        "lateness_seconds": lateness(task, _ended_at(task, time.time())),
         "input_tokens": task.input_tokens,
         "output_tokens": task.output_tokens,
         "cost_usd": usd(task.cost),
@@ -52,6 +55,20 @@ def task_row(task: TaskView, now: float) -> list[str]:
         money(task.cost),
         error_code(task),
     ]
+
+
+def deadline_text(task: TaskView, now: float) -> str:
+    """How a task stands with its deadline: in 4 min, kept, 3 min late; empty where there is none."""
+    late = lateness(task, _ended_at(task, now))
+    if task.deadline is None or late is None:
+        return ""
+    if late > 0:
+        return f"{span(late)} late"
+    return "kept" if task.status.final else f"in {span(task.deadline - now)}"
+
+
+def _ended_at(task: TaskView, now: float) -> float:
+    return now if task.finished_at is None else task.finished_at
 
 
 def coloured_row(task: TaskView, line: str) -> str:

@@ -21,6 +21,7 @@ from penstock.cli.describe import (
     TASK_FIGURES,
     TASK_TITLES,
     coloured_row,
+    deadline_text,
     event_data,
     event_text,
     kind,
@@ -76,7 +77,11 @@ def tasks(
         typer.echo("no tasks" + (" match" if ids or choice.by_filter else " in this store"))
         return
     now = time.time()
-    title, *lines = table(TASK_TITLES, (task_row(task, now) for task in found), TASK_FIGURES)
+    titles, rows = list(TASK_TITLES), [task_row(task, now) for task in found]
+    if any(task.deadline is not None for task in found):
+        titles.insert(-1, "DEADLINE")
+        rows = [[*row[:-1], deadline_text(task, now), row[-1]] for task, row in zip(found, rows, strict=True)]
+    title, *lines = table(titles, rows, TASK_FIGURES)
     typer.echo(heading(title))
     for task, line in zip(found, lines, strict=True):
         typer.echo(coloured_row(task, line))
@@ -163,7 +168,7 @@ def _facts(task: TaskView) -> list[str]:
         took = "" if task.started_at is None else f", {span(task.finished_at - task.started_at)} later"
         lines.append(f"  finished  {clock_time(task.finished_at)}{took}")
     if task.deadline is not None:
-        lines.append(f"  deadline  {clock_time(task.deadline)}")
+        lines.append(f"  deadline  {clock_time(task.deadline)}, {deadline_text(task, time.time())}")
     crashes = f", {task.crashes} of them ended with their process" if task.crashes else ""
     lines.append(f"  attempt   {task.attempt}{crashes}")
     tokens = f"{number(task.input_tokens)} in, {number(task.output_tokens)} out"

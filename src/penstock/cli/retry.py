@@ -29,7 +29,6 @@ from penstock.model.task import Added, Existing, NewTask, TaskView
 from penstock.stores.contract import Store, TaskFilter, Transaction
 
 AGAIN = (TaskStatus.FAILED, TaskStatus.CANCELLED)
-_DEFAULT_STRATEGY = "priority"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,16 +140,17 @@ def _again_all(transaction: Transaction, page: Sequence[TaskView], fresh: bool) 
 
 def _add(transaction: Transaction, tasks: Sequence[TaskView], fresh: bool) -> list[Retried]:
     from penstock.manager import again
-    from penstock.policies import policy_named
+    from penstock.runtime.ranking import Ranker
+    from penstock.runtime.reranking import told_last
 
     now = time.time()
-    policy = policy_named(transaction.setting("strategy") or _DEFAULT_STRATEGY)
+    ranker = Ranker(told_last(transaction).policy())
     new: list[NewTask] = []
     for old in tasks:
         task = again(old, old.id, now, fresh)
         # A second retry of the same task is the first one: --failed may be typed again.
         task.idempotency_key, task.fingerprint = f"retry of {old.id}", old.id
-        task.rank = policy.rank(task, now)
+        ranker.enter(task, 0.0, 0.0, now)
         new.append(task)
     return [_outcome(old, outcome) for old, outcome in zip(tasks, transaction.add(new), strict=True)]
 

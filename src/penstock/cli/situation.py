@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from penstock.cli.choosing import find_task
 from penstock.cli.inspect import held_by
 from penstock.cli.nodes import living
+from penstock.cli.order import Order, read_order
 from penstock.model.batch import Batch
 from penstock.model.reservation import ReservationView
 from penstock.model.states import CLAIMABLE, TaskStatus
@@ -48,6 +49,7 @@ class Situation:
     events: list[Event]
     pace: Pace
     batch: Batch | None
+    order: Order
 
     @property
     def node_lives(self) -> bool:
@@ -60,6 +62,7 @@ def look_at(reader: Reader, id: str, now: float, store: str) -> Situation:
     task = find_task(reader, id)
     waits = reader.waits()
     started = reader.tasks(TaskFilter(statuses=(TaskStatus.RUNNING,)), limit=_OPEN)
+    ahead = reader.ahead(task.seq) if task.status in CLAIMABLE else 0
     in_lane = {other.seq for other in started if other.lane == task.lane}
     return Situation(
         task=task,
@@ -67,7 +70,7 @@ def look_at(reader: Reader, id: str, now: float, store: str) -> Situation:
         store=store,
         nodes=living(reader.nodes(), now),
         pauses=reader.pauses(),
-        ahead=reader.ahead(task.seq) if task.status in CLAIMABLE else 0,
+        ahead=ahead,
         waits=[wait for wait in waits if wait.task == task.seq],
         lane_waits=[wait for wait in waits if wait.task in in_lane],
         open_in_lane=len(in_lane),
@@ -76,6 +79,7 @@ def look_at(reader: Reader, id: str, now: float, store: str) -> Situation:
         events=reader.events(0, _EVENTS, task.seq),
         pace=lane_pace(reader, task.lane, now),
         batch=None if task.batch is None else reader.batch(task.batch),
+        order=read_order(reader, task, ahead),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,24 @@ import typer
 
 from penstock.cli.gate_words import gauge_text, is_money
 from penstock.cli.nodes import living, node_name
-from penstock.cli.show_text import heading, indented, iso, money, number, print_json, size, span, table, usd
+from penstock.cli.order import size_error_words
+from penstock.cli.show_text import (
+    counted,
+    heading,
+    indented,
+    iso,
+    money,
+    number,
+    print_json,
+    size,
+    span,
+    table,
+    usd,
+)
 from penstock.cli.stores import JsonOption, StoreOption, file_sizes, find_store, reading
+from penstock.runtime.figures import SETTING as FIGURES
+from penstock.runtime.figures import Figures, read_figures
+from penstock.runtime.reranking import Told, told_last
 from penstock.stores.contract import Gauge, NodeView, Reader, Spend, StoredLane, Tally
 
 SLICE_SECONDS = 900
@@ -32,6 +48,8 @@ class Standing:
     nodes: list[NodeView]
     pauses: list[str]
     held: int
+    strategy: Told
+    figures: Figures
 
 
 @dataclass(slots=True)
@@ -59,6 +77,7 @@ def stats(store: StoreOption = None, json: JsonOption = False) -> None:
     _tell_counts(seen)
     _tell_money(seen, sums)
     _tell_limits(seen.gauges, now)
+    _tell_scheduling(seen)
     _tell_nodes(seen, path, now)
 
 
@@ -72,6 +91,8 @@ def _look(reader: Reader, now: float) -> Standing:
         nodes=living(reader.nodes(), now),
         pauses=reader.pauses(),
         held=sum(one.cost_held for one in reader.reservations(("held",), 100_000)),
+        strategy=told_last(reader),
+        figures=read_figures(reader.setting(FIGURES)),
     )
 
 
@@ -133,6 +154,11 @@ def _as_data(seen: Standing, sums: dict[str, Sums], path: str) -> dict[str, Any]
             for node in seen.nodes
         ],
         "pauses": seen.pauses,
+        "scheduling": {
+            "strategy": seen.strategy.name,
+            "strategy_settings": dict(seen.strategy.settings),
+            **asdict(seen.figures),
+        },
     }
 
 
@@ -213,6 +239,23 @@ def _tell_limits(gauges: Sequence[Gauge], now: float) -> None:
         age = now - max(gauge.at for gauge in gauges)
         typer.echo(heading("LIMITS") + (f" ({span(age)} ago)" if age > 5 else ""))
         typer.echo(indented("\n".join(gauge_text(gauge) for gauge in gauges)))
+
+
+def _tell_scheduling(seen: Standing) -> None:
+    figures, ends = seen.figures, seen.figures.deadlines
+    typer.echo(f"ordered by strategy {seen.strategy.words}")
+    if figures.takeovers or figures.put_backs:
+        typer.echo(
+            f"preemption: {counted(figures.takeovers, 'slot')} left to better-ranked tasks, "
+            f"{counted(figures.put_backs, 'started task')} put back"
+        )
+    if ends.kept or ends.late or ends.expired:
+        typer.echo(
+            f"deadlines: {number(ends.kept)} kept, {number(ends.late)} missed, "
+            f"{number(ends.expired)} expired before the start"
+        )
+    if figures.sizes_known:
+        typer.echo(size_error_words(figures))
 
 
 def _tell_nodes(seen: Standing, path: str, now: float) -> None:

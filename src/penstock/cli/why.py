@@ -52,7 +52,9 @@ def why(id: IdArgument, store: StoreOption = None, json: JsonOption = False) -> 
                 "key": answer.key,
                 "until": iso(answer.until),
                 "expected_seconds": None if answer.seconds is None else round(answer.seconds, 1),
+                "expected_start": None if answer.seconds is None else iso(seen.now + answer.seconds),
                 "ahead": seen.ahead,
+                **seen.order.data(task),
                 "explanation": answer.lines,
                 "limits": [
                     {"key": one.key, "used": one.used, "held": one.held, "limit": one.limit}
@@ -79,19 +81,26 @@ def _in_line(seen: Situation) -> Answer:
     if not task.ready and task.due_at is not None and task.due_at > seen.now:
         lines.append(f"it may start at {clock_time(task.due_at)}, in {span(task.due_at - seen.now)}")
         return _held_up(seen, Answer("due", lines, until=task.due_at))
+    lines += seen.order.lines(task, seen.now)
     lines.append(_place(seen))
     answer = _held_up(seen, Answer("line", lines))
     if answer.reason not in ("paused", "nobody_dispatches"):
         _estimate(seen, answer)
+        error = seen.order.error_words()
+        answer.lines += [] if error is None else [error]
     return answer
 
 
 def _place(seen: Situation) -> str:
-    if not seen.ahead:
-        return "it is the next one of its line"
+    ahead, line = (seen.ahead, "line") if seen.order.flow is None else (seen.order.own_ahead, "flow")
+    if not ahead:
+        return f"it is the next one of its {line}"
     more = " or more" if seen.ahead >= AHEAD_AT_MOST else ""
-    others = "task goes" if seen.ahead == 1 else "tasks go"
-    return f"{number(seen.ahead)}{more} {others} first in its line"
+    others = "task goes" if ahead == 1 else "tasks go"
+    ids = seen.order.ahead_ids
+    dots = ", ..." if ahead > len(ids) else ""
+    named = f": {', '.join(ids)}{dots}" if ids else ""
+    return f"{number(ahead)}{more} {others} first in its {line}{named}"
 
 
 def _held_up(seen: Situation, answer: Answer) -> Answer:
@@ -161,12 +170,15 @@ def _estimate(seen: Situation, answer: Answer) -> None:
     if pace.ended < 1:
         answer.lines.append("how long: not known, for none of its line ended in the last minute")
         return
-    answer.seconds = (seen.ahead + 1) * pace.seconds / pace.ended
+    share = seen.order.share
+    ahead = seen.ahead if seen.order.flow is None else seen.order.own_ahead
+    answer.seconds = (ahead + 1) * pace.seconds / (pace.ended * share)
     least = "at least " if seen.ahead >= AHEAD_AT_MOST else ""
     when = "minute" if pace.seconds >= MINUTE else span(pace.seconds)
+    part = "" if share > 0.999 else f", of which its flow gets {100 * share:.0f} %"
     answer.lines.append(
         f"until it starts: {least}{about(answer.seconds)}, at the rate of the last {when} "
-        f"({number(pace.ended)} of its line ended)"
+        f"({number(pace.ended)} of its line ended{part}); that is at {clock_time(seen.now + answer.seconds)}"
     )
 
 

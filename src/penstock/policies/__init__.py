@@ -6,9 +6,11 @@ from penstock.policies.guarded import Guarded
 from penstock.policies.registry import (
     ALIASES,
     POLICIES,
+    defaults_of,
     policy_named,
     policy_names,
     register_policy,
+    rule_of,
     settings_of,
 )
 
@@ -19,8 +21,10 @@ __all__ = [
     "Flows",
     "Guarded",
     "Strategy",
+    "defaults_of",
     "policy_named",
     "policy_names",
     "register_policy",
+    "rule_of",
     "settings_of",
 ]

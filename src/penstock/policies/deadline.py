@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from penstock.model.rank import Rank, Rankable
 from penstock.model.standing import Standing
 from penstock.policies.base import Strategy
@@ -40,6 +42,13 @@ def expired(task: Rankable, now: float) -> bool:
     return task.deadline is not None and now >= task.deadline
 
 
-def lateness(task: Rankable, finished_at: float) -> float | None:
+class Due(Protocol):
+    """What may have a deadline."""
+
+    @property
+    def deadline(self) -> float | None: ...
+
+
+def lateness(task: Due, finished_at: float) -> float | None:
     """Seconds by which a deadline was missed, 0 when it was kept, `None` where there is none."""
     return None if task.deadline is None else max(0.0, finished_at - task.deadline)

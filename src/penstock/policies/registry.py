@@ -111,6 +111,22 @@ def settings_of(name: str) -> tuple[str, ...] | None:
     return tuple(parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL)
 
 
+def rule_of(name: str) -> str:
+    """The rule of a strategy in one line: the first of its docstring."""
+    text = (_factory(name).__doc__ or "").strip()
+    return " ".join(text.partition("\n\n")[0].split()) or "no description"
+
+
+def defaults_of(name: str) -> dict[str, Any]:
+    """The settings that a strategy is known to take, with their defaults."""
+    parameters = inspect.signature(_factory(name)).parameters
+    empty = inspect.Parameter.empty
+    return {
+        one: None if parameters[one].default is empty else parameters[one].default
+        for one in settings_of(name) or ()
+    }
+
+
 def _factory(name: str) -> PolicyFactory:
     known = ALIASES.get(name, name)
     if known in POLICIES:

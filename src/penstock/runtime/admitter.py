@@ -20,6 +20,7 @@ from penstock.runtime.permit import Caller, Permit
 from penstock.runtime.ranking import Place
 from penstock.runtime.shares import Shares, weight_of
 from penstock.runtime.slots import Slots
+from penstock.runtime.takeovers import Takeovers
 
 REJECTIONS: dict[str, type[PenstockError]] = {
     "too_large": RequestTooLarge,
@@ -52,6 +53,7 @@ class Admitter:
         self.shares = shares
         self.rival: Callable[[], Place | None] = lambda: None
         self.on_rival: Callable[[], None] = lambda: None
+        self.takeovers = Takeovers()
         self._lines: dict[LineKey, Line] = {}
         self._order = 0
         self._pumping = False
@@ -241,6 +243,7 @@ class Admitter:
             return True
         head = line.waiters[0]
         if rival < Place(head.caller.stage, line.counter, head.caller.rank, head.order):
+            self.takeovers.leave(self.slots.free)
             self.on_rival()
             return False
         return True

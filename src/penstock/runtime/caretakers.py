@@ -10,6 +10,7 @@ from penstock.model.clock import Clock
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.committer import Committer
 from penstock.runtime.dispatcher import Dispatcher
+from penstock.runtime.figures import SETTING as FIGURES
 from penstock.runtime.looper import Looper
 from penstock.stores.contract import Control, Gauge, Retention, Store, WaitRow
 
@@ -115,13 +116,22 @@ class Watcher(Looper):
 
 
 class Reporter(Looper):
-    """Writes once a second why tasks wait and how full the limits are, so that any process can read it; and
-    tells the store when the wall clock jumped."""
+    """Writes once a second why tasks wait, how full the limits are, and the figures of scheduling, so that
+    any process can read it; and tells the store when the wall clock jumped."""
 
     interval = 1.0
 
-    def __init__(self, admitter: Admitter, committer: Committer, clock: Clock, node: int) -> None:
+    def __init__(
+        self,
+        admitter: Admitter,
+        committer: Committer,
+        clock: Clock,
+        node: int,
+        figures: Callable[[], str],
+    ) -> None:
         super().__init__()
+        self._figures = figures
+        self._told = figures()
         self._admitter = admitter
         self._committer = committer
         self._clock = clock
@@ -131,10 +141,13 @@ class Reporter(Looper):
 
     async def tick(self) -> float | None:
         await self._notice_jump()
-        waits, gauges = self.waits(), self.gauges()
+        waits, gauges, figures = self.waits(), self.gauges(), self._figures()
         if waits or gauges or self._said_something:
             self._said_something = bool(waits)
             await self._committer.run(lambda store: store.write_waits(self._node, waits, gauges))
+        if figures != self._told:
+            await self._committer.run(lambda store: store.set_setting(FIGURES, figures))
+            self._told = figures
         return None
 
     def waits(self) -> list[WaitRow]:

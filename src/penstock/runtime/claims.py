@@ -67,12 +67,14 @@ class Claims:
         now = self._services.clock.wall()
         # Tasks that were added elsewhere, or not ranked anew yet, are found when a lane seems empty.
         look_for_flows = any(lane not in picks for lane in wanted)
+        known = {lane: len(shares.waiting.get(lane, ())) for lane in picks}
 
         def claim(
             store: Transaction,
         ) -> tuple[list[Claimed], list[tuple[int, str]], dict[int, tuple[Rank, str | None]]]:
             tasks = store.claim_flows(picks, self._node, now)
-            flows = store.waiting_flows() if look_for_flows else []
+            look = look_for_flows or _seems_empty(tasks, picks, known)
+            flows = store.waiting_flows() if look else []
             return tasks, flows, self._look(store, wanted)
 
         def claimed(
@@ -103,3 +105,12 @@ class Claims:
         """Behind a claim, in its transaction: who is at the head now, so that no slot goes to a worse-ranked
         step before the next claim."""
         return store.heads(list(lanes)) if self._services.ranker.preemptive else {}
+
+
+def _seems_empty(tasks: list[Claimed], picks: dict[int, Counter[str]], known: dict[int, int]) -> bool:
+    """Whether a claim took the last of all flows that are known in some lane."""
+    got = Counter((task.lane, task.flow or "") for task in tasks)
+    return any(
+        sum(got[lane, flow] < asked for flow, asked in counts.items()) >= known[lane]
+        for lane, counts in picks.items()
+    )

@@ -147,6 +147,7 @@ class Dispatcher:
     def _claimed(self, tasks: list[Claimed], empty: set[int], taken: int) -> None:
         self._claiming = False
         self._ready -= empty
+        self.admitter.takeovers.claimed(len(tasks))
         if len(tasks) < taken:
             self.services.slots.give(taken - len(tasks))
         suspects = self.suspects.among(tasks)

@@ -32,6 +32,8 @@ from penstock.runtime.caretakers import (
 from penstock.runtime.committer import Committer
 from penstock.runtime.dispatcher import Dispatcher
 from penstock.runtime.exchange import Exchange
+from penstock.runtime.figures import SETTING as FIGURES
+from penstock.runtime.figures import FigureKeeper
 from penstock.runtime.flights import Flights
 from penstock.runtime.handlers import Handlers
 from penstock.runtime.looper import Looper
@@ -100,8 +102,10 @@ class Node:
         self.runner = Runner(self.services, self.handlers, self._ended, self._returned)
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
+        before = await self.committer.run(lambda store: store.setting(FIGURES))
+        self.figures = FigureKeeper(before, self.dispatcher)
         self.switcher = Switcher(self.services, self.admitter, self.dispatcher)
-        await self.switcher.resume(settings.strategy, settings.strategy_settings)
+        await self.switcher.resume(settings)
         await self._learn_lanes()
         self.timer = Timer(self.committer, self.dispatcher, self.clock)
         self._loopers = [
@@ -114,7 +118,7 @@ class Node:
                 self._last_control,
                 settings.watch_seconds,
             ),
-            Reporter(self.admitter, self.committer, self.clock, self.id),
+            Reporter(self.admitter, self.committer, self.clock, self.id, self.figures.text),
             Pruner(self.store, self.committer, self.clock, settings.keep.rule),
         ]
         for looper in self._loopers:
@@ -138,11 +142,15 @@ class Node:
         for looper in reversed(self._loopers):
             await looper.stop()
         try:
-            await self.committer.run(lambda store: store.leave(self.id))
+            await self.committer.run(self._sign_off)
         except StoreError as error:
             log.warning("this node could not sign off: %s", error)
         await self.committer.stop()
         self.services.threads.shutdown(wait=False, cancel_futures=True)
+
+    def _sign_off(self, store: Transaction) -> None:
+        store.set_setting(FIGURES, self.figures.text())
+        store.leave(self.id)
 
     def leave_now(self) -> None:
         """Cancel what still runs; a `stop` under way then ends at once."""

@@ -69,8 +69,8 @@ class Permit:
 
     def sent(self) -> None:
         """The bytes leave now."""
-        self._sent_at = self._admitter.clock.wall()
-        self._admitter.gate.sent(self.grant, self._admitter.clock.monotonic())
+        self._sent_at = self._admitter.clock.monotonic()
+        self._admitter.gate.sent(self.grant, self._sent_at)
 
     def settle(self, usage: Usage, cost: int) -> asyncio.Future[Any]:
         """Book true usage; the future is done when that is durable."""
@@ -101,11 +101,13 @@ class Permit:
     def _end(self, state: ReservationState, usage: Usage, cost: int) -> asyncio.Future[Any]:
         self._ended = True
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        wall, now = self._admitter.clock.wall(), self._admitter.clock.monotonic()
         settlement = Settlement(
             id=self.id,
             state=state,
-            sent_at=self._sent_at,
-            done_at=self._admitter.clock.wall(),
+            # By its age: the wall clock may have jumped meanwhile, and the store was told of that.
+            sent_at=None if self._sent_at is None else wall - (now - self._sent_at),
+            done_at=wall,
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             cost=cost,

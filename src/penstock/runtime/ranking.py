@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from penstock.model.task import Claimed, NewTask, Waiting
 from penstock.policies import Guarded
 from penstock.policies.deadline import Deadline, expired
 from penstock.runtime.sizes import Kind, Sizes
+from penstock.stores.contract import Reader
 
 Unit = Literal["tokens", "seconds"]
 
@@ -94,6 +96,13 @@ class Ranker:
             tenant=task.tenant,
             program=None if task.program is None else self.programs.get(task.program),
         )
+
+    def learn_programs(self, reader: Reader, tasks: Sequence[Waiting]) -> None:
+        """Get to know the programs of these tasks, as the store has them."""
+        for id in {task.program for task in tasks if task.program is not None} - self.programs.keys():
+            known = reader.program(id)
+            if known is not None:
+                self.programs[id] = Program(id, *known)
 
     def again(self, task: Waiting, now: float) -> tuple[int, Rank, str | None]:
         """A waiting task's rank and flow under the policy in force."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from penstock.errors import ConfigurationError
 from penstock.model.rank import Policy
-from penstock.model.standing import Program
 from penstock.policies import policy_named
 from penstock.runtime.ranking import Ranker
+from penstock.runtime.settings import Settings
 from penstock.stores.contract import Reader, Store, Transaction
 
 DEFAULT_STRATEGY = "priority"
@@ -24,7 +24,8 @@ RANKED_BY = "ranked_by"
 IN_FORCE = "strategy"
 
 # One transaction each: no other commit waits longer than a chunk takes.
-CHUNK = 1_000
+CHUNK = 1_500
+BEST_FIRST = 4_000
 
 
 class Told(NamedTuple):
@@ -36,13 +37,13 @@ class Told(NamedTuple):
     @property
     def text(self) -> str:
         """How a store keeps it."""
-        return json.dumps([self.name, dict(self.settings)], sort_keys=True)
+        return json.dumps([self.name, dict(self.settings)], sort_keys=True, default=repr)
 
     @property
     def words(self) -> str:
         """How people read it: fair (inside=fifo)."""
         given = ", ".join(
-            f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+            f"{name}={value if isinstance(value, str) else json.dumps(value, default=repr)}"
             for name, value in self.settings.items()
         )
         return f"{self.name} ({given})" if given else self.name
@@ -65,24 +66,24 @@ def told_last(reader: Reader) -> Told:
     return read_told(reader.setting(CHOSEN)) or Told(DEFAULT_STRATEGY, {})
 
 
-def wanted_strategy(name: str | None, settings: Mapping[str, Any], reader: Reader | None) -> Told:
-    """The strategy that a caller named, else the one the store was told last."""
-    if name is not None:
-        return Told(name, settings)
-    if settings:
+def wanted_strategy(settings: Settings, reader: Reader | None) -> Told:
+    """The strategy that the settings name, else the one the store was told last."""
+    if settings.strategy is not None:
+        return Told(settings.strategy, settings.strategy_settings)
+    if settings.strategy_settings:
         raise ConfigurationError("strategy_settings go with the name of a strategy; give `strategy` too")
     return Told(DEFAULT_STRATEGY, {}) if reader is None else told_last(reader)
 
 
-def policy_for(store: Store | None, name: str | None, settings: Mapping[str, Any]) -> Policy:
+def policy_for(store: Store | None, settings: Settings) -> Policy:
     """The policy that tasks of this store are to be ranked by. Raises `ConfigurationError`."""
     if store is None:
-        return wanted_strategy(name, settings, None).policy()
-    told = store.read(lambda reader: wanted_strategy(name, settings, reader))
+        return wanted_strategy(settings, None).policy()
+    told = store.read(lambda reader: wanted_strategy(settings, reader))
     try:
         return told.policy()
     except ConfigurationError as error:
-        if name is not None:
+        if settings.strategy is not None:
             raise
         raise ConfigurationError(
             f"this store was told to use strategy {told.words}, which cannot be made here: {error}"
@@ -90,18 +91,17 @@ def policy_for(store: Store | None, name: str | None, settings: Mapping[str, Any
 
 
 def chunks(seqs: Sequence[int]) -> Iterator[list[int]]:
-    """What one transaction ranks anew, each time."""
-    for begin in range(0, len(seqs), CHUNK):
-        yield list(seqs[begin : begin + CHUNK])
+    """What one transaction ranks anew, each time, of tasks that are given best first."""
+    # The next to go best first; the others as they lie in the file, which is twice as quick.
+    ordered = [*seqs[:BEST_FIRST], *sorted(seqs[BEST_FIRST:])]
+    for begin in range(0, len(ordered), CHUNK):
+        yield ordered[begin : begin + CHUNK]
 
 
 def rerank(store: Transaction, ranker: Ranker, seqs: Sequence[int], now: float) -> int:
     """Rank those of these tasks anew that still wait; how many."""
     tasks = store.waiting(seqs)
-    for id in {task.program for task in tasks if task.program is not None} - ranker.programs.keys():
-        known = store.program(id)
-        if known is not None:
-            ranker.programs[id] = Program(id, *known)
+    ranker.learn_programs(store, tasks)
     ranks = [ranker.again(task, now) for task in tasks]
     store.rerank(ranks)
     return len(ranks)

@@ -6,13 +6,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from penstock.errors import Parked, PenstockError
+from penstock.errors import Parked, PenstockError, StoreError
+from penstock.model.json_text import json_text
 from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
 from penstock.model.task import Claimed, Finish, PutBack
 from penstock.runtime.context import Position, TaskContext, _position
+from penstock.runtime.figures import Deadlines
 from penstock.runtime.handlers import Handlers
 from penstock.runtime.outcomes import Judgement, judge
 from penstock.runtime.services import Services
@@ -20,8 +23,6 @@ from penstock.runtime.services import Services
 log = logging.getLogger("penstock.tasks")
 
 SAMPLE = 16
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 class Running:
@@ -55,6 +56,7 @@ class Runner:
         self.returned = on_put_back
         self._ends: list[Finish] = []
         self._attempts = 0
+        self.deadlines = Deadlines()
 
     def open(self, task: Claimed, model: str) -> Running:
         """Make the task's context; a slot was taken for it."""
@@ -109,6 +111,7 @@ class Runner:
         now = self.services.clock.wall()
         late = now - (task.deadline or now)
         message = f"its deadline passed {late:.3g} seconds before it could start"
+        self.deadlines.expired += 1
         error = json.dumps({"code": "expired", "message": message})
         self._end(Finish(task, TaskStatus.FAILED, now, error=error, keep=read_options(task.options).keep))
 
@@ -117,20 +120,24 @@ class Runner:
             text = None
         else:
             try:
-                text = _encode(result)
+                text = json_text(result)
             except (TypeError, ValueError) as error:
                 message = f"the handler of {running.task.type!r} returned what is no JSON: {error}"
                 self._failed(running, Judgement("result_not_json", message, retryable=False))
                 return
-        self._end(
-            Finish(
-                running.task,
-                TaskStatus.COMPLETED,
-                self.services.clock.wall(),
-                text,
-                keep=running.context.options.keep,
-            )
-        )
+        wall = self.services.clock.wall()
+        self.deadlines.ended(running.task.deadline, wall)
+        self._compare(running)
+        self._end(Finish(running.task, TaskStatus.COMPLETED, wall, text, keep=running.context.options.keep))
+
+    def _compare(self, running: Running) -> None:
+        """Track how far the estimate of this task's size was off."""
+        task, footing, ranker = running.task, running.context.footing, self.services.ranker
+        if task.standing is None or not (estimate := footing.standing.size):
+            return
+        seconds = self.services.clock.wall() - task.claimed_at
+        true = footing.standing.attained or ranker.service(footing.tokens, footing.seconds or seconds)
+        ranker.sizes.compare(estimate, true)
 
     def _interrupted(self, running: Running, error: BaseException) -> None:
         """A task group wraps what its branches raised; a handler that cancels itself fails."""
@@ -215,7 +222,27 @@ class Runner:
                 ends if all(outcomes) else [end for end, kept in zip(ends, outcomes, strict=True) if kept]
             )
 
-        self.services.committer.send("finish", ends, deliver, _lost)
+        def fail(error: BaseException) -> None:
+            self._not_stored(ends, error)
+
+        self.services.committer.send("finish", ends, deliver, fail)
+
+    def _not_stored(self, ends: list[Finish], error: BaseException) -> None:
+        """The store refused these ends: one by one, so that only the culprit fails, and that it does fail."""
+        if isinstance(error, StoreError) or (len(ends) == 1 and ends[0].result is None):
+            _lost(error)
+        elif len(ends) == 1:
+            message = f"its result cannot be stored: {error}"
+            why = Judgement("result_not_storable", message, retryable=False).as_text(ends[0].task.attempt)
+            self._end(replace(ends[0], status=TaskStatus.FAILED, result=None, error=why))
+        else:
+            for end in ends:
+                self.services.committer.send(
+                    "finish",
+                    [end],
+                    lambda outcomes, end=end: self._on_end([end] if outcomes[0] else []),  # type: ignore[misc]
+                    lambda error, end=end: self._not_stored([end], error),  # type: ignore[misc]
+                )
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> bool:

@@ -99,11 +99,11 @@ class Settings:
 
     `store` is a path or `memory`; `durability` `full` survives power loss, `normal` survives `kill -9`.
     `max_concurrent` counts slots (handlers that run and calls in flight), `max_open` tasks with a coroutine
-    in memory, `max_queue_size` tasks that wait. `strategy` orders them, with `strategy_settings`; `None`: as
-    the store was told last, `priority` if nobody did. `prices` overrides prices: USD per million tokens by model.
-    `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per minute are
-    limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None` takes it
-    from its profile.
+    in memory, `max_queue_size` tasks that wait. `prices` overrides prices: USD per million tokens by model.
+    `strategy` orders what waits, with `strategy_settings`; `None`: as the store was told last, `priority` if
+    nobody did. `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per
+    minute are limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None`
+    takes it from its profile.
     """
 
     store: str = "penstock.db"

@@ -5,6 +5,7 @@ A kind that is not known yet is judged by the next wider one: by its model, then
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _MEMORY = 200.0
@@ -54,6 +55,11 @@ class Sizes:
                 self._seconds.clear()
             self._tokens.setdefault(wider, _Moments()).add(tokens)
             self._seconds.setdefault(wider, _Moments()).add(seconds)
+
+    def compare(self, estimate: float, true: float) -> None:
+        """A task whose size was estimated turned out to be so large."""
+        if estimate > 0 and true > 0:
+            self.error.add(abs(math.log(true / estimate)))
 
     def tokens(self, kind: Kind) -> Expected | None:
         """The tokens such a task uses; `None` while nothing like it has ended."""

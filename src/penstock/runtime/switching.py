@@ -24,6 +24,7 @@ from penstock.runtime.reranking import (
     wanted_strategy,
 )
 from penstock.runtime.services import Services
+from penstock.runtime.settings import Settings
 
 log = logging.getLogger("penstock.dispatch")
 
@@ -60,10 +61,10 @@ class Switcher:
             log.error("the strategy stays as it is: %s", refusal)
             await committer.run(lambda store: store.set_setting(REFUSED, refusal))
 
-    async def resume(self, name: str | None, settings: Mapping[str, Any]) -> None:
+    async def resume(self, settings: Settings) -> None:
         """Rank anew at a start what was ranked by another strategy, or not to the end."""
         committer = self._services.committer
-        told = await committer.run(lambda store: wanted_strategy(name, settings, store))
+        told = await committer.run(lambda store: wanted_strategy(settings, store))
         if await committer.run(lambda store: store.setting(RANKED_BY)) != told.text:
             await self._rerank_waiting(told)
 

@@ -2,6 +2,7 @@
 
 from penstock.testing.clock import VirtualClock
 from penstock.testing.policy_suite import ageing_checks, policy_checks, run_policy_suite
+from penstock.testing.policy_suite_flows import flow_checks, run_flow_suite
 from penstock.testing.store_probe import StorePlace
 from penstock.testing.store_suite import run_store_suite, store_checks
 from penstock.testing.suite import Check, Report
@@ -12,7 +13,9 @@ __all__ = [
     "StorePlace",
     "VirtualClock",
     "ageing_checks",
+    "flow_checks",
     "policy_checks",
+    "run_flow_suite",
     "run_policy_suite",
     "run_store_suite",
     "store_checks",

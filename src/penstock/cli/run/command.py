@@ -20,6 +20,13 @@ _KEY_REFUSED = (
 )
 
 
+_HELP = """Send every request of a file to a model, durably and at the provider's limit.
+
+Every line ends in exactly one of two files, results or errors. The same command again continues where it
+stopped, after Ctrl-C as after a crash, and pays for nothing twice.
+"""
+
+
 class RunCommand(TyperCommand):
     """Takes the flag names of the cookbook script too."""
 
@@ -35,7 +42,7 @@ class RunCommand(TyperCommand):
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command("run", cls=RunCommand, epilog=EXPLANATION)
+@app.command("run", cls=RunCommand, help=_HELP, epilog=EXPLANATION)
 def run(
     input: flags.Input,
     output: flags.Output = None,
@@ -63,8 +70,13 @@ def run(
     hourly_budget: flags.HourlyBudget = None,
     zone: flags.Zone = "UTC",
     price: flags.Price = None,
-    priority: flags.Priority = "MEDIUM",
+    priority: flags.Priority = None,
+    service_class: flags.ServiceClass = None,
+    slo: flags.Slo = None,
+    deadline: flags.Deadline = None,
     tenant: flags.Tenant = "",
+    strategy: flags.Strategy = None,
+    strategy_set: flags.StrategySet = None,
     retries: flags.Retries = 5,
     attempts: flags.Attempts = None,
     timeout: flags.Timeout = None,
@@ -78,11 +90,7 @@ def run(
     quiet: flags.Quiet = False,
     json: flags.Json = False,
 ) -> None:
-    """Send every request of a file to a model, durably and at the provider's limit.
-
-    Every line ends in exactly one of two files, results or errors. The same command again continues where it
-    stopped, after Ctrl-C as after a crash, and pays for nothing twice.
-    """
+    """Run one job; exits with its code."""
     raise typer.Exit(_run(dict(locals())))
 
 
@@ -97,7 +105,7 @@ def _run(given: dict[str, Any]) -> int:
     tries = given.pop("attempts")
     if tries is not None:
         given["retries"] = tries - 1
-    for name in ("base_url", "api_key_env", "limit", "price"):
+    for name in ("base_url", "api_key_env", "limit", "price", "strategy_set"):
         given[name] = tuple(given[name] or ())
     if given["output"] is None:
         given["output"] = _default_output(given["input"])

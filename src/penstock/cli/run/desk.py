@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from penstock.manager import Manager, Submission
 from penstock.model.task import NewTask
+from penstock.runtime.reranking import policy_for, told_last
 from penstock.stores.contract import AddOutcome, Reader, Store, Transaction
 
 T = TypeVar("T")
@@ -46,13 +47,24 @@ class ClientDesk:
 
     def __init__(self, manager: Manager, store: Store) -> None:
         self._store = store
+        self._manager = manager
+        self._told = store.read(told_last)
         self.prepare = manager.prepare
 
     def notice(self, outcomes: Sequence[AddOutcome]) -> None:
         """The dispatching process looks by itself."""
 
     async def run(self, work: Callable[[Transaction], T]) -> T:
-        return await asyncio.to_thread(self._store.run, work)
+        outcome = await asyncio.to_thread(self._store.run, work)
+        await asyncio.to_thread(self._rank_as_told)
+        return outcome
 
     async def read(self, work: Callable[[Any], T]) -> T:
         return await asyncio.to_thread(self._store.read, work)
+
+    def _rank_as_told(self) -> None:
+        """The strategy may have been switched meanwhile."""
+        told = self._store.read(told_last)
+        if told != self._told:
+            self._told = told
+            self._manager.ranker.use(policy_for(self._store, self._manager.settings))

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from penstock.cli.run.desk import Desk
 from penstock.cli.run.lines import DUPLICATE, BadLine, LineRules, Request, parse_line, shown, too_long
 from penstock.cli.run.reading import Lines, RawLine
 from penstock.cli.run.records import line_metadata
-from penstock.manager import Submission
+from penstock.cli.run.terms import Terms
 from penstock.model.task import Existing, NewTask
 from penstock.stores.contract import AddOutcome, Transaction
-from penstock.task_types import llm_request
 
 FIRST_CHUNK = 32
 CHUNK = 500
@@ -27,8 +26,7 @@ class FeedRules:
     """How lines become tasks: gaps filled by `lines`, bounded by `max_line_bytes`; at most `sample` lines."""
 
     lines: LineRules
-    priority: int | str = 20
-    tenant: str = ""
+    terms: Terms = field(default_factory=Terms)
     max_line_bytes: int = 50_000_000
     sample: int | None = None
 
@@ -105,13 +103,9 @@ class Feeder:
         return self._good(found, position)
 
     def _good(self, found: Request, position: int) -> NewTask:
-        rules = self._rules
         task = self._desk.prepare(
-            Submission(
-                llm_request.NAME,
+            self._rules.terms.submission(
                 {"url": found.url, "body": found.body},
-                priority=rules.priority,
-                tenant=rules.tenant,
                 metadata=line_metadata(found.custom_id, found.metadata),
                 batch=self._batch,
                 position=position,
@@ -125,10 +119,8 @@ class Feeder:
     def _bad(self, bad: BadLine, position: int) -> NewTask:
         error = {"code": bad.code, "message": f"line {position}: {bad.message}", "attempt": 0, "raw": bad.raw}
         return self._desk.prepare(
-            Submission(
-                llm_request.NAME,
-                priority=self._rules.priority,
-                tenant=self._rules.tenant,
+            self._rules.terms.submission(
+                None,
                 metadata=line_metadata(bad.custom_id, None),
                 batch=self._batch,
                 position=position,

@@ -99,14 +99,24 @@ Price = Annotated[
     Texts, _option(MONEY, "USD per million tokens; repeatable.", "--price", metavar="MODEL=IN,OUT")
 ]
 
-_PRIORITY = "LOW, MEDIUM, HIGH, URGENT or 0 to 100; highest first."
+_PRIORITY = "LOW, MEDIUM, HIGH, URGENT or 0 to 100; highest first (default: MEDIUM, or the class's)."
+_CLASS = "Preset of priority and deadline: immediate, scheduled, background or batch."
+_SLO = "Every line's deadline, so long after it was read: 30s, 2h, 1d..."
+_DEADLINE = "One deadline for all lines: 2026-01-31T18:00 (local unless it says), or 2h from now."
+_STRATEGY = "What orders the waiting lines; `penstock strategy` lists all (default: as before, or priority)."
+_STRATEGY_SET = "A setting of that strategy; repeatable."
 _TENANT = "Whom shares and budgets of a shared store count for."
 _RETRIES = "Further tries of a line whose failure may pass."
 _TIMEOUT = "Longest time of one try (default: 600 s without a byte)."
 _CACHE = "Answer identical requests from earlier replies that are no older: 30min, 7d..."
 _MERGE = "Let identical requests in flight share one call."
 
-Priority = Annotated[str, _shown(TASKS, _PRIORITY, "--priority")]
+Priority = Annotated[Text, _option(TASKS, _PRIORITY, "--priority")]
+ServiceClass = Annotated[Text, _option(TASKS, _CLASS, "--service-class", metavar="NAME")]
+Slo = Annotated[Text, _option(TASKS, _SLO, "--slo", metavar="TIME")]
+Deadline = Annotated[Text, _option(TASKS, _DEADLINE, "--deadline", metavar="WHEN")]
+Strategy = Annotated[Text, _option(TASKS, _STRATEGY, "--strategy", metavar="NAME")]
+StrategySet = Annotated[Texts, _option(TASKS, _STRATEGY_SET, "--strategy-set", metavar="KEY=VALUE")]
 Tenant = Annotated[str, _option(TASKS, _TENANT, "--tenant")]
 Retries = Annotated[int, _shown(TASKS, _RETRIES, "--retries", min=0)]
 Attempts = Annotated[Number, _option(TASKS, "Retries and one.", "--attempts", min=1, hidden=True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 from typing import Any
 
 from penstock.cli.run.desk import ClientDesk
@@ -29,13 +30,16 @@ LOOK_SECONDS = 0.5
 async def follow(options: RunOptions, settings: Settings, store: Store, progress: Progress) -> Outcome | None:
     """The outcome; `None` when the dispatching process went away, so that this one can take its place. Closes
     the store either way."""
-    manager = make_manager(options, settings, store, _never_called)
+    if options.strategy is not None:
+        progress.say(f"its strategy holds too; `penstock strategy {options.strategy}` switches it")
+    theirs = replace(settings, strategy=None, strategy_settings={})
+    manager = make_manager(options, theirs, store, _never_called)
     try:
         opened = open_job(
             store,
             options,
             progress.say,
-            lambda batch: retry_failed(store, manager, batch, options.priority, options.tenant),
+            lambda batch: retry_failed(store, manager, batch, options.terms),
         )
     except BaseException:
         store.close()

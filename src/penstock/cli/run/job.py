@@ -193,8 +193,7 @@ class Job:
         return self._client
 
     def _retry(self, batch: Any) -> int:
-        options = self._options
-        return retry_failed(self._store, self._manager, batch, options.priority, options.tenant)
+        return retry_failed(self._store, self._manager, batch, self._options.terms)
 
     def _heard(self, end: Finish, writer: Writer) -> None:
         if end.task.batch == writer.batch.id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from penstock.cli.amounts import read_span
 from penstock.cli.run.feeder import FeedRules
 from penstock.cli.run.lines import LineRules
+from penstock.cli.run.terms import Terms, read_deadline
 from penstock.errors import ConfigurationError
 from penstock.llm.endpoint import DEFAULT_BASE_URL, Endpoint
 from penstock.llm.profiles import profile_for, profile_named
@@ -47,8 +50,13 @@ class RunOptions:
     hourly_budget: Decimal | None = None
     zone: str = "UTC"
     price: tuple[str, ...] = ()
-    priority: str = "MEDIUM"
+    priority: str | None = None
+    service_class: str | None = None
+    slo: str | None = None
+    deadline: str | None = None
     tenant: str = ""
+    strategy: str | None = None
+    strategy_set: tuple[str, ...] = ()
     retries: int = 5
     timeout: float | None = None
     cache: str | None = None
@@ -101,7 +109,14 @@ class RunOptions:
     @property
     def feed_rules(self) -> FeedRules:
         lines = LineRules(self.model, self.endpoint, any("anthropic.com" in url for url in self.base_url))
-        return FeedRules(lines, self.priority, self.tenant, self.max_line_bytes, self.sample)
+        return FeedRules(lines, self.terms, self.max_line_bytes, self.sample)
+
+    @property
+    def terms(self) -> Terms:
+        """On what terms lines enter; a deadline relative to now."""
+        slo = None if self.slo is None else read_span(self.slo, "--slo")
+        deadline = None if self.deadline is None else read_deadline(self.deadline, time.time())
+        return Terms(self.priority, self.service_class, slo, deadline, self.tenant)
 
 
 def check_paths(options: RunOptions) -> None:

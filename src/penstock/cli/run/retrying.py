@@ -6,17 +6,17 @@ import json
 from dataclasses import replace
 
 from penstock.cli.run.books import Books, can_be_retried
+from penstock.cli.run.terms import Terms
 from penstock.errors import ConfigurationError
-from penstock.manager import Manager, Submission
+from penstock.manager import Manager
 from penstock.model.batch import Batch
 from penstock.model.task import NewTask
 from penstock.stores.contract import FinishedLine, Store, Transaction
-from penstock.task_types import llm_request
 
 PAGE = 200
 
 
-def retry_failed(store: Store, manager: Manager, batch: Batch, priority: int | str, tenant: str) -> int:
+def retry_failed(store: Store, manager: Manager, batch: Batch, terms: Terms) -> int:
     """Put every failed line of the batch in the queue again, with its journal; how many.
 
     Page by page: each transaction moves the mark that says which failed lines were given another try. The
@@ -28,7 +28,7 @@ def retry_failed(store: Store, manager: Manager, batch: Batch, priority: int | s
         page = store.read(lambda reader: reader.finished_lines(batch.id, after, PAGE))  # noqa: B023
         if not page:
             return count
-        tasks = [_again(manager, batch, line, priority, tenant) for line in page if can_be_retried(line)]
+        tasks = [_again(manager, batch, line, terms) for line in page if can_be_retried(line)]
         books.retried_no = page[-1].no
         books.stale = books.stale or bool(tasks)
         store.run(lambda transaction: _add(transaction, batch.id, books, tasks))  # noqa: B023
@@ -44,7 +44,7 @@ def _add(store: Transaction, id: int, books: Books, tasks: list[NewTask]) -> Non
     store.update_batch(kept.on(row))
 
 
-def _again(manager: Manager, batch: Batch, line: FinishedLine, priority: int | str, tenant: str) -> NewTask:
+def _again(manager: Manager, batch: Batch, line: FinishedLine, terms: Terms) -> NewTask:
     if line.payload is None:
         raise ConfigurationError(
             f"line {line.position} cannot be tried again: its request is no longer in the store (--keep "
@@ -52,11 +52,8 @@ def _again(manager: Manager, batch: Batch, line: FinishedLine, priority: int | s
             "failed lines into a new file"
         )
     task = manager.prepare(
-        Submission(
-            llm_request.NAME,
+        terms.submission(
             json.loads(line.payload),
-            priority=priority,
-            tenant=tenant,
             metadata=None if line.metadata is None else json.loads(line.metadata),
             batch=batch.id,
             position=line.position,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.cli.assignments import read_assignments
 from penstock.cli.run.options import RunOptions, check_profile, read_limit, read_prices
+from penstock.cli.run.terms import check_terms
+from penstock.errors import ConfigurationError
 from penstock.manager import Manager
 from penstock.model.options import TaskOptions
-from penstock.model.priority import read_priority
+from penstock.policies import policy_named
 from penstock.runtime.settings import Keep, Limits, Settings
 from penstock.stores.contract import Store
 from penstock.task_types import llm_request
@@ -16,7 +19,12 @@ from penstock.task_types import llm_request
 def settings_of(options: RunOptions) -> Settings:
     """What the options say about the manager; raises `ConfigurationError` naming the option that is wrong."""
     check_profile(options)
-    read_priority(options.priority)
+    check_terms(options.terms)
+    strategy_settings = read_assignments(options.strategy_set, "--strategy-set")
+    if options.strategy is not None:
+        policy_named(options.strategy, **strategy_settings)
+    elif strategy_settings:
+        raise ConfigurationError("--strategy-set goes with --strategy NAME")
     limits = Limits(
         requests_per_minute=options.rpm,
         requests_per_hour=options.rph,
@@ -30,6 +38,8 @@ def settings_of(options: RunOptions) -> Settings:
     return Settings(
         store=options.store_name,
         durability=options.durability,
+        strategy=options.strategy,
+        strategy_settings=strategy_settings,
         max_concurrent=options.concurrency,
         limits=limits,
         prices=read_prices(options.price),
@@ -70,8 +80,6 @@ def _seconds(text: str | None) -> float | None:
 
 def _zone(name: str) -> str:
     from zoneinfo import ZoneInfo
-
-    from penstock.errors import ConfigurationError
 
     try:
         ZoneInfo(name)

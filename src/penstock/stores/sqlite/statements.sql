@@ -388,6 +388,10 @@ select 1 where exists (select 1 from tasks where status = 'running' and node = ?
 delete from nodes where id in (select value from json_each(?))
 -- name: dead_nodes
 select id from nodes where lease_until < ?
+union
+select node from tasks where status = 'running' and node not in (select id from nodes)
+union
+select node from reservations where state = 'held' and node not in (select id from nodes)
 -- name: nodes
 select id, name, pid, host, started_at, lease_until from nodes order by id
 -- name: ask_control

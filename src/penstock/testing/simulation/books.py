@@ -47,6 +47,7 @@ class Books:
     spent: int = 0
     held: dict[int, int] = field(default_factory=dict)
     transactions: int = 0
+    bookings: int = 0
 
     def breach(self, text: str) -> None:
         if len(self.breaches) < 20:
@@ -108,11 +109,13 @@ class Books:
             self.say("record", f"{step.seq} no {step.claim_no} {step.key.name} {landed}")
 
     def reserved(self, intents: Sequence[Reservation], ids: Sequence[int]) -> None:
+        self.bookings += len(ids)
         for intent, id in zip(intents, ids, strict=True):
             self.held[id] = intent.cost_held
             self.say("reserve", f"{id} of {intent.task} {intent.input_held}+{intent.output_held}")
 
     def settled(self, settlements: Sequence[Settlement], outcomes: Sequence[bool]) -> None:
+        self.bookings += len(outcomes)
         for one, landed in zip(settlements, outcomes, strict=True):
             self.expect(landed == (one.id in self.held), f"4: settle of {one.id} answered {landed}")
             if landed:
@@ -129,11 +132,15 @@ class Books:
         for seq, (status, claim_no, ready) in found.items():
             entry = self.tasks[seq]
             if status is not entry.status:
-                self.expect(entry.status not in FINAL, f"2: {verb} made task {seq} {status}, it was {entry.status}")
+                self.expect(
+                    entry.status not in FINAL, f"2: {verb} made task {seq} {status}, it was {entry.status}"
+                )
                 self.say(verb, f"{seq} {entry.status} -> {status}")
             self.expect(claim_no >= entry.claim_no, f"7: {verb} lowered the claim of task {seq}")
             entry.status, entry.claim_no, entry.ready = status, claim_no, ready
-        self.expect(len(found) == len(self.tasks), f"1: {verb}: {len(found)} tasks are left of {len(self.tasks)}")
+        self.expect(
+            len(found) == len(self.tasks), f"1: {verb}: {len(found)} tasks are left of {len(self.tasks)}"
+        )
         for id in [id for id in self.held if id not in held]:
             self.spent += self.held.pop(id)
             self.say("uncertain", str(id))
@@ -142,7 +149,9 @@ class Books:
         self.transactions += 1
         if self.budget is not None and self.strict_money:
             committed = self.spent + sum(self.held.values())
-            self.expect(committed <= self.budget, f"4: spent and held {committed} above the budget {self.budget}")
+            self.expect(
+                committed <= self.budget, f"4: spent and held {committed} above the budget {self.budget}"
+            )
 
 
 class WatchedTransaction:
@@ -227,7 +236,9 @@ class WatchedTransaction:
 class WatchedStore:
     """A store that outlives the processes that use it. `fault()` may raise in place of a commit."""
 
-    def __init__(self, inner: Store, books: Books, fault: Callable[[], None], after: Callable[[], None]) -> None:
+    def __init__(
+        self, inner: Store, books: Books, fault: Callable[[], None], after: Callable[[], None]
+    ) -> None:
         self.inner, self._books, self._fault, self._after = inner, books, fault, after
 
     def __getattr__(self, name: str) -> Any:

@@ -1,8 +1,8 @@
 """An event loop in virtual time, on which whole lives of processes begin, crash and go on beside each other.
 
-Nothing sleeps: when nothing is ready, time jumps to the next timer. What goes to a thread elsewhere runs inline here,
-some virtual time later. Everything belongs to the life that started it (or to none), by its context; a life that
-crashed never moves again: no `finally` runs, no await of it completes.
+Nothing sleeps: when nothing is ready, time jumps to the next timer. What goes to a thread elsewhere runs
+inline here, some virtual time later. Everything belongs to the life that started it (or to none), by its
+context; a life that crashed never moves again: no `finally` runs, no await of it completes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import gc
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 Context = contextvars.Context
@@ -67,6 +67,8 @@ class Life:
         """Let go of what crashed; only when its loop runs nothing any more."""
         for task in self._tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with suppress(BaseException):  # what its `finally` clauses try has nowhere to go
+                task.get_coro().close()
         self._tasks.clear()
 
 
@@ -96,7 +98,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.clock.now
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         context = context if context is not None else contextvars.copy_context()
@@ -104,9 +106,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now.append((handle, context.get(_life)))
         return handle
 
-    call_soon_threadsafe = call_soon
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         context = context if context is not None else contextvars.copy_context()
@@ -115,7 +117,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._later, (when, self._number, handle, context.get(_life)))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self.clock.now + delay, callback, *args, context=context)
@@ -131,7 +133,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             life.own(task)
         return task
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """What would run in a thread runs here, at one instant; its outcome is known a little later."""
         future: asyncio.Future[Any] = self.create_future()
         before, after = self._thread_delays()
@@ -140,7 +144,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             try:
                 done, outcome = future.set_result, func(*args)
             except BaseException as error:
-                done, outcome = future.set_exception, error  # type: ignore[assignment]
+                done, outcome = future.set_exception, error
             self.call_later(after, lambda: None if future.done() else done(outcome))
 
         self.call_later(before, work)

@@ -25,7 +25,7 @@ PRICE_PER_MILLION = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How the provider behaves: chances per call, seconds, and storms of 429 as (begin, end) of virtual time."""
+    """How the provider behaves: chances per call, seconds, and storms of 429 as (begin, end)."""
 
     seconds: tuple[float, float] = (0.2, 2.0)
     slow: float = 0.0
@@ -95,7 +95,13 @@ class Provider:
         self.on_overrun: Callable[[str, int], None] = lambda key, excess: None
         self.on_served: Callable[[str, int], None] = lambda name, tokens: None
         self.calm = False
-        self._loop, self._chance, self._weather, self._windows, self._say = loop, chance, weather, windows, say
+        self._loop, self._chance, self._weather, self._windows, self._say = (
+            loop,
+            chance,
+            weather,
+            windows,
+            say,
+        )
         self._flights: dict[int, Flight] = {}
         self._watched: set[int] = set()
 

@@ -1,0 +1,6 @@
+"""See `command`."""
+
+from penstock.testing.simulation.command import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
