@@ -48,12 +48,16 @@ class Suspects:
             for task in others
         ]
 
-        def deliver(_: list[bool]) -> None:
-            self._returned(back)
+        def start(_: object = None) -> None:
             if chosen is not None:
                 self._start(chosen)
 
+        def deliver(_: list[bool]) -> None:
+            self._returned(back)
+            start()
+
         if back:
-            self._services.committer.send("put_back", back, deliver, lambda error: None)
+            # Where the others could not be put back they stay claimed until the next start.
+            self._services.committer.send("put_back", back, deliver, start)
         else:
-            deliver([])
+            start()
