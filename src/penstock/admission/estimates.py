@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil
 from typing import Literal
 
-_MEMORY = 500.0
+from penstock.model.moments import Moments
+
+_MEMORY = 500
 _ENOUGH_REPLIES = 30
 _ENOUGH_PROMPTS = 5
 _MOST_KINDS = 10_000
@@ -23,28 +25,6 @@ class Estimate:
     """what the money hold is made for"""
 
 
-class _Moments:
-    """Mean and variance of recent values: plain at first, then with a memory of about 500."""
-
-    __slots__ = ("mean", "seen", "variance")
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.mean = 0.0
-        self.variance = 0.0
-
-    def add(self, value: float) -> None:
-        self.seen += 1
-        weight = 1.0 / min(float(self.seen), _MEMORY)
-        step = value - self.mean
-        self.mean += weight * step
-        self.variance = (1.0 - weight) * (self.variance + weight * step * step)
-
-    @property
-    def deviation(self) -> float:
-        return sqrt(self.variance)
-
-
 class OutputEstimator:
     """Learns per model and type how long replies are and how prompt estimates relate to the truth.
 
@@ -54,8 +34,8 @@ class OutputEstimator:
 
     def __init__(self, reserve: Literal["learned", "cap"] = "learned") -> None:
         self.reserve = reserve
-        self._outputs: dict[tuple[str, str], _Moments] = {}
-        self._ratios: dict[tuple[str, str], _Moments] = {}
+        self._outputs: dict[tuple[str, str], Moments] = {}
+        self._ratios: dict[tuple[str, str], Moments] = {}
         self._caps: dict[tuple[str, str], float] = {}
 
     def learn(
@@ -67,11 +47,11 @@ class OutputEstimator:
             self._outputs.clear()
             self._ratios.clear()
             self._caps.clear()
-        self._outputs.setdefault(key, _Moments()).add(output_true)
+        self._outputs.setdefault(key, Moments(_MEMORY)).add(output_true)
         # Slowly forgotten: one call with a huge cap is no knowledge of long replies for ever.
         self._caps[key] = max(float(cap), self._caps.get(key, 0.0) * 0.99)
         if prompt_estimate > 0 and prompt_true > 0:
-            self._ratios.setdefault(key, _Moments()).add(prompt_true / prompt_estimate)
+            self._ratios.setdefault(key, Moments(_MEMORY)).add(prompt_true / prompt_estimate)
 
     def estimate(self, model: str, type: str, prompt_estimate: int, cap: int) -> Estimate:
         """Estimate one call; `cap` is its explicit cap or what is assumed for want of one."""

@@ -15,8 +15,10 @@ from penstock.admission.inference import Sample, SampleBook, Shape
 from penstock.admission.inference import snap as snap_window
 from penstock.admission.meter import Meter
 from penstock.admission.windows import WindowLog
+from penstock.model.moments import Moments
 
 _TOLERANCE = 0.02
+_REPORTS = 30
 _UNKNOWN_RESET = 60.0
 
 
@@ -29,23 +31,6 @@ class _Report:
     """used by somebody else: what we cannot explain ourselves"""
     full_at: float
     expires: float
-
-
-class _Rest:
-    """How steady a difference is: exponentially forgetting variance over about 30 reports."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-        self.mean = 0.0
-        self.variance = 0.0
-
-    def take(self, value: float) -> float:
-        self.seen += 1
-        weight = 1.0 / min(self.seen, 30)
-        step = value - self.mean
-        self.mean += weight * step
-        self.variance = (1.0 - weight) * (self.variance + weight * step * step)
-        return value
 
 
 class ProviderMeter(Meter):
@@ -71,7 +56,7 @@ class ProviderMeter(Meter):
         self.seen = 0.0
         self._sent_held = 0
         self._samples = SampleBook()
-        self._rest_at_start, self._rest_at_end = _Rest(), _Rest()
+        self._rest_at_start, self._rest_at_end = Moments(_REPORTS), Moments(_REPORTS)
         self._report: _Report | None = None
         self.shape: Shape | None = None
         """of an explicit limit: what the replies of late show it to be"""
@@ -124,8 +109,9 @@ class ProviderMeter(Meter):
         Nobody says whether a report is as of the call's start or of its end: the instant is right at which
         our own use, taken from the reported, leaves the steadier rest.
         """
-        start = self._rest_at_start.take(used - at_start)
-        end = self._rest_at_end.take(used - self.mark()[1])
+        start, end = used - at_start, used - self.mark()[1]
+        self._rest_at_start.add(start)
+        self._rest_at_end.add(end)
         steadier = start if self._rest_at_start.variance <= self._rest_at_end.variance else end
         return max(0.0, steadier)
 

@@ -8,25 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-_MEMORY = 200.0
+from penstock.model.moments import Moments
+
+_MEMORY = 200
 _MOST_KINDS = 5_000
 
 Kind = tuple[str, str, str]
 """(type, model, tenant); an empty text stands for all."""
-
-
-@dataclass(slots=True)
-class _Moments:
-    seen: float = 0.0
-    mean: float = 0.0
-    variance: float = 0.0
-
-    def add(self, value: float) -> None:
-        self.seen += 1
-        weight = 1.0 / min(self.seen, _MEMORY)
-        step = value - self.mean
-        self.mean += weight * step
-        self.variance = (1.0 - weight) * (self.variance + weight * step * step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +31,9 @@ class Sizes:
     |log(true/estimate)|."""
 
     def __init__(self) -> None:
-        self._tokens: dict[Kind, _Moments] = {}
-        self._seconds: dict[Kind, _Moments] = {}
-        self.error = _Moments()
+        self._tokens: dict[Kind, Moments] = {}
+        self._seconds: dict[Kind, Moments] = {}
+        self.error = Moments(_MEMORY)
 
     def learn(self, kind: Kind, tokens: float, seconds: float) -> None:
         """One more task of this kind ended after so much service."""
@@ -53,8 +41,8 @@ class Sizes:
             if len(self._seconds) >= _MOST_KINDS and wider not in self._seconds:
                 self._tokens.clear()
                 self._seconds.clear()
-            self._tokens.setdefault(wider, _Moments()).add(tokens)
-            self._seconds.setdefault(wider, _Moments()).add(seconds)
+            self._tokens.setdefault(wider, Moments(_MEMORY)).add(tokens)
+            self._seconds.setdefault(wider, Moments(_MEMORY)).add(seconds)
 
     def compare(self, estimate: float, true: float) -> None:
         """A task whose size was estimated turned out to be so large."""
@@ -75,9 +63,9 @@ def _widening(kind: Kind) -> tuple[Kind, Kind, Kind]:
     return (type, model, tenant), (type, model, ""), (type, "", "")
 
 
-def _known(learned: dict[Kind, _Moments], kind: Kind) -> Expected | None:
+def _known(learned: dict[Kind, Moments], kind: Kind) -> Expected | None:
     for wider in _widening(kind):
         found = learned.get(wider)
         if found is not None:
-            return Expected(found.mean, found.variance**0.5, int(found.seen))
+            return Expected(found.mean, found.deviation, found.seen)
     return None
