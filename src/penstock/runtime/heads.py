@@ -35,10 +35,6 @@ class Heads:
         if self._wanted and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self._look())
 
-    def forget(self) -> None:
-        """Nobody has to be better than anybody now."""
-        self._heads.clear()
-
     def found(self, lanes: Iterable[int], heads: dict[int, tuple[Rank, str | None]]) -> None:
         """A look at these lanes by the way."""
         for lane in lanes:
@@ -55,11 +51,6 @@ class Heads:
             if best is None or place < best[1]:
                 best = lane, place
         return best
-
-    async def stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
 
     async def _look(self) -> None:
         while self._wanted:
