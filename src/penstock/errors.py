@@ -11,6 +11,7 @@ PenstockError
 │   ├── BudgetExhausted
 │   ├── PriceUnknown
 │   └── RequestTooLarge           can never fit a limit
+├── ScheduleNotFound              there is no schedule of that name
 ├── StoreError                    the store cannot be used
 │   ├── StoreBusy                 another process dispatches or holds the lock
 │   ├── StoreTooNew               written by a newer version
@@ -26,6 +27,7 @@ PenstockError
 │   ├── ReplyRejected             a reply did not pass `validate=`
 │   ├── JournalMismatch           strict mode: the code no longer fits what was recorded
 │   ├── BlockingCall              a synchronous call on the event loop's own thread
+│   ├── WorkerLost                the process that ran a function died; the attempt is tried again
 │   └── StepKeyNeeded             arguments that cannot be hashed need a `key=`
 └── WaitTimeout                   waiting for a task took longer than asked
 """
@@ -80,6 +82,10 @@ class PriceUnknown(Refused):
 
 class RequestTooLarge(Refused):
     code = "request_too_large"
+
+
+class ScheduleNotFound(PenstockError):
+    code = "schedule_not_found"
 
 
 class StoreError(PenstockError):
@@ -168,6 +174,10 @@ class JournalMismatch(StepError):
 
 class BlockingCall(StepError):
     code = "blocking_call"
+
+
+class WorkerLost(StepError):
+    code = "worker_lost"
 
 
 class StepKeyNeeded(StepError):

@@ -201,7 +201,7 @@ class Machine:
         assert all(use.held == 0 for use in self.gate.money(self.now))
         assert self.gate._occupancy.in_flight == 0
         assert not self.gate._occupancy._models
-        assert not self.gate._occupancy._pools
+        assert not self.gate.pools.used
         assert all(use.used == 0 for use in self.gate.usage(self.now + 2 * WINDOW))
         spent = sum(books[0] for (_, period, _), books in self.money.items() if period == "total")
         unsure = sum(books[1] for (_, period, _), books in self.money.items() if period == "total")

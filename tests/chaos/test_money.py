@@ -19,6 +19,7 @@ from rig import (
     penstock,
     read_store,
     reservations,
+    snapshot,
 )
 
 from penstock.model.reservation import ReservationState
@@ -93,12 +94,14 @@ def test_a_budget_survives_kill_dash_nine(make_job, serve, figures):
     job.start()
     job.reach(lambda: (now := provider.stats())["answered"] >= 12 and now["in_flight"] >= 5)
     job.kill()
+    open_intents = sum(snapshot(job.store).unsettled.values())
     code, said = job.run()
     assert code == 4, said
     good, uncertain, _ = check_budget(job, provider, budget)
     assert uncertain > 0
     assert budget - good * TRUE_COST - uncertain < 4.1 * TRUE_COST
-    assert provider.stats()["paid"]["answered_twice"] == 0
+    # A reply may have been on its way when the kill came.
+    assert provider.stats()["paid"]["answered_twice"] <= open_intents
     figures(f"{good} succeeded, {uncertain / TRUE_COST:.2f} calls' worth are uncertain")
 
 

@@ -72,7 +72,12 @@ def test_example(block, provider, tmp_path):
         commands = [
             [sys.executable, "-c", START, *shlex.split(line.removeprefix("penstock "))] for line in lines
         ]
-    addresses = {"OPENAI_BASE_URL": provider.base_url, "OPENAI_API_KEY": "none", "ANTHROPIC_API_KEY": "none"}
+    addresses = {
+        "OPENAI_BASE_URL": provider.base_url,
+        "OPENAI_API_KEY": "none",
+        "ANTHROPIC_API_KEY": "none",
+        "XDG_DATA_HOME": str(tmp_path),
+    }
     for command in commands:
         done = subprocess.run(
             command,

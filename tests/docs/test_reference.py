@@ -19,7 +19,7 @@ def script(name):
     return module
 
 
-@pytest.mark.parametrize("name", ["states.md", "cli.md"])
+@pytest.mark.parametrize("name", ["states.md", "cli.md", "configuration.md"])
 def test_page_is_current(name):
     written = (DOCS / "reference" / name).read_text(encoding="utf-8")
     assert written == script("make_reference").PAGES[name](), "run docs/make_reference.py"

@@ -1,5 +1,6 @@
 """Replays through the real gate: how much of a limit is used, and that it is never passed."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -29,16 +30,47 @@ def test_a_token_limit_is_used_and_kept(real_trace, kind):
     assert done.refused == 0
 
 
+def shuffled(trace, seed):
+    order = random.Random(seed).sample(trace.requests, len(trace.requests))
+    return replace(trace, requests=tuple(replace(one, row=row) for row, one in enumerate(order)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LEAST_USE)
+@pytest.mark.parametrize("trace", ["azure_conv_2023", "azure_code_2023"])
+def test_in_any_order(real_trace, trace, kind):
+    """Replies of code have a heavy tail: now and then one is ten times longer than the gate can foresee."""
+    for order in range(4):
+        given = real_trace(trace) if order == 0 else shuffled(real_trace(trace), order)
+        done = run(given, kind, seed=order)
+        assert done.use["tokens"] >= LEAST_USE[kind]
+        assert done.worst["tokens"] <= 1.0
+        assert done.refused == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LEAST_USE)
 def test_code_too(real_trace, kind):
-    """Replies of code vary more than the gate can foresee: by estimates a window may be over by a little."""
+    """With what the gate has learned as with the caps: no window over."""
     done = run(real_trace("azure_code_2023"), kind)
     assert done.use["tokens"] >= LEAST_USE[kind]
-    assert done.worst["tokens"] <= 1.005
+    assert done.worst["tokens"] <= 1.0
     capped = run(real_trace("azure_code_2023"), kind, reserve="cap")
     assert capped.worst["tokens"] <= 1.0
     assert done.refused == capped.refused == 0
+
+
+HEAVY = generate(Recipe(requests=4000, rate=50, output=30, output_cv=3.0, most_tokens=8000, seed=4))
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+def test_few_replies_with_a_heavy_tail(kind):
+    """Where two or three calls are in flight, what is kept for them has to bear one long reply."""
+    rates = RateSetup(tokens=TOKENS, kind=kind, until=1000, seed=4)
+    done = limited_replay(saturated(HEAVY), policy_named("fifo"), SLOTS, rates)
+    assert done.use["tokens"] >= 0.97
+    assert done.worst["tokens"] <= 1.0
+    assert done.refused == 0
 
 
 GENERATED = generate(Recipe(requests=1500, rate=50, output_cv=0.6, seed=2))

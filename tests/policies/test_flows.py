@@ -322,3 +322,13 @@ def test_ten_thousand_flows_cost_little_more_than_a_hundred():
         return best
 
     assert seconds_of(10_000) < 6 * seconds_of(100) + 0.01
+
+
+def test_of_idle_flows_those_with_most_to_make_up_for_are_remembered():
+    flows = Flows()
+    flows.arrive("waits", 0.0)
+    for number in range(10):
+        flows.charge(f"f{number}", float(number + 1))
+    assert flows.forget_idle(10) == 0
+    assert flows.forget_idle(4) == 6
+    assert sorted(flows.counters()) == ["f6", "f7", "f8", "f9", "waits"]

@@ -103,3 +103,30 @@ async def test_what_is_pending_at_the_stop_is_committed():
     committer.send("add", [1], outcomes.extend, outcomes.append)
     await committer.stop()
     assert outcomes == ["add 1"]
+
+
+class Moody(Recording):
+    """Fails the next `left` transactions for a reason nobody knows."""
+
+    left = 0
+
+    def run(self, work):
+        if self.left:
+            self.left -= 1
+            raise RuntimeError("out of a clear sky")
+        return super().run(work)
+
+
+@pytest.mark.parametrize("verb", ["finish", "settle", "record"])
+async def test_what_happened_already_is_tried_again_after_an_unknown_error(verb):
+    committer = Committer(Moody())
+    await committer.start()
+    committer._store.left = 2
+    assert await committer.do(verb, [1]) == [f"{verb} 1"]
+    committer._store.left = 3
+    with pytest.raises(RuntimeError):
+        await committer.do(verb, [2])
+    committer._store.left = 1
+    with pytest.raises(RuntimeError):
+        await committer.do("add", [3])
+    await committer.stop()

@@ -23,6 +23,7 @@ probe = Probe(store)
 say = lambda word, id: os.write(1, f"{word} {id}\\n".encode())
 while True:
     added = probe.offer(*(task_named(payload='"' + "x" * 3000 * (n % 2) + '"') for n in range(20)))
+    added += probe.offer(*(task_named(after=(one.id,), expires_at=0.0) for one in added[:5]))
     for one in added:
         say("added", one.id)
     claimed = probe.claim(added[0].lane, 10)

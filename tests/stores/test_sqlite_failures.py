@@ -54,13 +54,14 @@ def test_a_full_file_loses_nothing_and_the_store_stays_usable(tmp_path):
 
 
 LIMITED = """
-import resource, sys
+import os, resource, sys
 from penstock.errors import StoreError
 from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing.store_probe import Probe
 store = SqliteStore.open(sys.argv[1], "normal")
 probe = Probe(store)
-resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+limit = os.path.getsize(sys.argv[1] + "-wal") + 300_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 for acknowledged in range(10_000):
     try:
         probe.add(payload='"' + str(acknowledged) + "x" * 20_000 + '"')
@@ -68,7 +69,6 @@ for acknowledged in range(10_000):
         print(acknowledged, type(error).__name__, store.path in str(error))
         break
 sys.stdout.flush()
-import os
 os._exit(0)
 """
 

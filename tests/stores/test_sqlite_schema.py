@@ -152,30 +152,46 @@ def plan_of(name, params):
     return "\n".join(row[3] for row in plan)
 
 
-@pytest.mark.parametrize("name", ["claim", "claim_but_tenants", "line", "head"])
-def test_a_claim_walks_the_index_of_its_lane(name):
-    params = {"claim": (1, 0.0, 1, 9), "claim_but_tenants": (1, 0.0, 1, 9, "[]"), "line": (1, 9, "[]")}
-    text = plan_of(name, params.get(name, (1,)))
-    assert "INDEX tasks_line (lane=?)" in text
-    assert "B-TREE" not in text
-    assert "SCAN tasks" not in text
+LINE = "INDEX tasks_line (lane=?)"
+FLOWING = "INDEX tasks_ready_flow (lane=? AND flow>?)"
+ONE_FLOW = "INDEX tasks_ready_flow (lane=? AND flow=?)"
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "bound"),
+    ("name", "params", "indexes"),
     [
-        ("claim_flows", (1, 0.0, 1, 9, "[]"), "flow=?"),
-        ("claim_flow_heads", (1, 0.0, 1, 1, "[]"), "flow=?"),
-        ("flow_sizes", (1, "a", 9), "flow=?"),
-        ("waiting_flows", (), "flow>?"),
+        ("claim", (1, 0.0, 1, 9), [LINE]),
+        ("line", (1, "[]", 9), [LINE]),
+        ("has_flows", (1,), [FLOWING]),
+        ("claim_flow_heads", (1, 0.0, 1, "[]"), [ONE_FLOW]),
+        ("flow_lines", (1, "[]", 9, "[]"), [ONE_FLOW]),
+        ("waiting_flows", (), [FLOWING]),
+        ("nameless_lanes", (), [LINE]),
     ],
 )
-def test_flows_walk_the_index_of_flows(name, params, bound):
+def test_a_claim_walks_the_index_of_its_line(name, params, indexes):
     text = plan_of(name, params)
-    assert f"INDEX tasks_ready_flow (lane=? AND {bound})" in text
+    assert all(index in text for index in indexes)
     assert "B-TREE" not in text
     assert "SCAN tasks" not in text
     assert "SCAN t" not in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "indexes"),
+    [
+        ("mixed_line", (1, "[]", 9, 1_000), [LINE, FLOWING]),
+        ("nameless_line", (1, "[]", 9), [LINE, ONE_FLOW]),
+        ("head", (1, 1_000), [LINE, FLOWING]),
+        ("flow_head", (1, "a"), [ONE_FLOW]),
+        ("nameless_head", (1, ""), [LINE, ONE_FLOW]),
+        ("ahead", (1, 9), ["INDEX tasks_line (lane=? AND", "INDEX tasks_ready_flow (lane=? AND flow=? AND"]),
+    ],
+)
+def test_lines_are_put_together_from_walks_of_both_indexes(name, params, indexes):
+    text = plan_of(name, params)
+    assert all(index in text for index in indexes)
+    assert "SCAN tasks" not in text
 
 
 def test_a_store_of_the_first_schema_is_upgraded_and_works(tmp_path):
@@ -199,7 +215,7 @@ def test_a_store_of_the_first_schema_is_upgraded_and_works(tmp_path):
         assert version_of(path) == max(schema.migrations())
         probe = Probe(store)
         assert store.read(lambda reader: reader.heads([1])) == {1: (Rank(0, 1.0), None)}
-        assert store.read(lambda reader: reader.waiting_flows()) == []
+        assert store.read(lambda reader: reader.waiting_flows()) == [(1, "")]
         store.run(lambda tx: tx.rerank([(2, Rank(0, 0.0), "t")]))
         assert [task.id for task in probe.claim(1)] == ["old2"]
         [rescued] = [

@@ -75,7 +75,7 @@ def test_a_store_in_memory_can_be_backed_up(tmp_path):
 
 def test_pruning_gives_space_back(store, tmp_path):
     probe = Probe(store)
-    end_some(probe, 100, payload='"' + "x" * 1900 + '"')
+    end_some(probe, 200, payload='"' + "x" * 1900 + '"')
     store.compact()
     before = (tmp_path / "s.db").stat().st_size
     rule = Retention(finished_before=NOW + 1, events_before=NOW + 1, chunk=7)
@@ -90,11 +90,11 @@ def test_pruning_gives_space_back(store, tmp_path):
 def test_pruning_by_size_takes_the_oldest_ended(store):
     probe = Probe(store)
     waiting = probe.add(tenant="keep", lane=Lane("other"))
-    end_some(probe, 100, payload='"' + "x" * 1900 + '"')
+    end_some(probe, 200, payload='"' + "x" * 1900 + '"')
     limit = sizes(store)["live_bytes"] // 2
     prune_all(store, Retention(max_bytes=limit, chunk=10))
     assert sizes(store)["live_bytes"] <= limit
-    assert 0 < sizes(store)["tasks"] < 100
+    assert 0 < sizes(store)["tasks"] < 200
     assert store.read(lambda reader: reader.task(waiting.id)) is not None
     assert store.verify() == []
 

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from penstock.stores.contract import Pruned, Reader, Rescued, Store, Transaction
+from penstock.stores.contract import (
+    Pruned,
+    Reader,
+    Rescued,
+    ScheduleReader,
+    ScheduleWriter,
+    Store,
+    Transaction,
+)
 from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing import StorePlace, run_store_suite, store_checks
 
@@ -60,7 +68,7 @@ def test_every_verb_of_the_contract_is_asked_for(tmp_path):
     called = set()
     report = run_store_suite(places_with(tmp_path, {}, called))
     report.demand()
-    assert verbs_of(Store, Reader, Transaction) - called == set()
+    assert verbs_of(Store, Reader, Transaction, ScheduleReader, ScheduleWriter) - called == set()
     assert report.skipped == {}
 
 
@@ -105,7 +113,12 @@ FAULTS = {
     "claim_flows": (flows_worst_first, "claim_of_flows"),
     "heads": (always({}), "heads"),
     "waiting_flows": (lambda verb: [*verb(), *verb()], "waiting_flows"),
-    "flow_sizes": (lambda verb, lane, flow, limit: verb(lane, flow, 99), "flow_sizes"),
+    "waiting_of_program": (lambda verb, program, after, limit: verb(program, 0, limit), "waiting_of_program"),
+    "keep_standings": (always(None), "standings_of_running_tasks"),
+    "flow_heads": (always({}), "flow_heads"),
+    "flow_standings": (always([]), "flow_standings"),
+    "keep_flows": (always(None), "flow_standings"),
+    "latest_programs": (lambda verb, limit: verb(99), "latest_programs"),
     "waiting_seqs": (lambda verb: verb()[1:], "waiting"),
     "waiting": (lambda verb, seqs: verb(seqs)[1:], "rerank_in_chunks"),
     "program": (always((0.0, 0.0, 0.0)), "programs_go_with_their_tasks"),
@@ -130,6 +143,18 @@ FAULTS = {
     "lock_dispatch": (always(None), "one_dispatcher"),
     "recent_reservations": (lambda verb, since: verb(since + 1), "recent_reservations"),
     "verify": (always(["bad page"]), "upkeep"),
+    "dependencies": (lambda verb, seq: sorted(verb(seq)), "dependencies_in_one_batch"),
+    "results_of": (always({}), "results_of_dependencies"),
+    "tell": (says_yes, "tell"),
+    "events": (lambda verb, *args: verb(*args[:3]), "tell"),
+    "next_due": (always(None), "expiry"),
+    "schedule": (always(None), "schedules"),
+    "schedules": (lambda verb, tenant=None: verb(), "schedules"),
+    "due_schedules": (lambda verb, now, limit=100: verb(now + 9, limit), "due_schedules"),
+    "next_firing": (always(None), "due_schedules"),
+    "put_schedule": (always(None), "schedules"),
+    "move_schedule": (lambda verb, *args: verb(*args) or True, "move_schedule"),
+    "drop_schedule": (always(True), "schedules"),
 }
 
 
@@ -146,6 +171,6 @@ def test_the_report_names_what_failed(tmp_path):
     report = run_store_suite(places_with(tmp_path, {"promote": rescues_without_telling}, set()))
     assert not report.ok
     with pytest.raises(
-        AssertionError, match=r"FAILED delayed_task: AssertionError: promote .*check_delayed_task"
+        AssertionError, match=r"(?s)FAILED delayed_task: AssertionError: promote .*check_delayed_task"
     ):
         report.demand()

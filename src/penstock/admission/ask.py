@@ -164,6 +164,9 @@ class LimitUse:
     held: int
     limit: int
     window_seconds: float
+    dimension: Dimension = "requests"
+    empty_in: float = 0.0
+    """seconds until nothing of what is used counts any more"""
 
 
 @dataclass(frozen=True, slots=True)

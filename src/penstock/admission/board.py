@@ -101,8 +101,10 @@ class Board:
             if isinstance(meter, ProviderMeter):
                 grant.marks[meter.dimension] = meter.mark()
 
-    def settle(self, grant: Grant, stamp: float, amounts: Amounts, now: float) -> None:
-        """Book what was truly counted: requests and input at `stamp`, the reply now."""
+    def settle(self, grant: Grant, stamp: float, amounts: Amounts, now: float, told: bool) -> None:
+        """Book what was counted: requests and input at `stamp`, the reply now. `told`: the provider said so,
+        and it teaches how long replies may be.
+        """
         if grant.sent_at is None:
             self.sent(grant, now)
         del self._records.live[grant.number]
@@ -112,6 +114,8 @@ class Board:
             if true is None:
                 true = weighed[meter.kind] = true_load(meter, amounts)
             meter.settle(load, true, stamp, now)
+            if told:
+                meter.pool.learn(load, true.cap)
         self._records.remember(scope_of(grant.ask), amounts, stamp, now, now)
 
     def release(self, grant: Grant) -> None:
@@ -188,7 +192,9 @@ class Board:
     def headroom(self, ask: Ask, now: float) -> float:
         return min((meter.headroom(load, now) for meter, load in self._loads(ask, now)), default=inf)
 
-    def use(self, now: float) -> list[LimitUse]:
+    def use(self, now: float, ask: Ask | None = None) -> list[LimitUse]:
+        if ask is not None:
+            return [meter.use(now) for meter in self._matching((ask.endpoint, ask.model, ask.tenant), now)]
         return [meter.use(now) for meter in (*self._meters.values(), *self._reported.learned())]
 
 

@@ -27,6 +27,7 @@ from penstock.admission.history import Amounts
 from penstock.admission.limits import GateLimits
 from penstock.admission.money import Ledger, PastMoney
 from penstock.admission.occupancy import Occupancy
+from penstock.admission.traffic import Traffic
 
 if TYPE_CHECKING:
     from penstock.model.usage import Usage
@@ -45,7 +46,9 @@ class Gate:
         self.ledger = Ledger(limits.budgets, limits.zone, wall, now)
         self._board = Board(limits, now)
         self._occupancy = Occupancy(limits)
+        self.pools = self._occupancy.pools
         self.health = HealthBook(limits)
+        self.traffic = Traffic()
         self._admitted = 0
         self._now = now
 
@@ -53,7 +56,7 @@ class Gate:
         """Refuse what could not go even alone: larger than a limit, a budget or a pool."""
         never = self._board.never_fits(ask, self._now)
         if never is None and ask.pools:
-            never = self._occupancy.never_fits(ask)
+            never = self.pools.never_fits(ask.pools)
         return never or self.ledger.never_fits(ask)
 
     def consider(self, ask: Ask, now: float) -> Decision:
@@ -78,6 +81,7 @@ class Gate:
         self._admitted += 1
         grant = Grant(self._admitted, ask, now)
         self._board.place(grant, now)
+        self.traffic.sent(ask.requests, now)
         self._occupancy.enter(ask)
         self.health.of(ask).enter()
         self.ledger.hold(ask.tenant, ask.cost)
@@ -106,7 +110,8 @@ class Gate:
         else:
             reserved = max(ask.reserved_tokens, usage.input_tokens + usage.output_tokens)
             amounts = Amounts(ask.requests, usage.input_tokens, usage.output_tokens, reserved)
-        self._board.settle(grant, stamp, amounts, now)
+        self._board.settle(grant, stamp, amounts, now, told=usage is not None)
+        self.traffic.used(amounts.input + amounts.output, now)
         self._end(grant, "settled", now)
         self.ledger.spend(ask.tenant, cost)
         return True
@@ -115,7 +120,7 @@ class Gate:
         """Cancelled, cut or timed out: book the whole hold as of now, its money as uncertain. Never free."""
         if grant.state != "held":
             return False
-        self._board.settle(grant, now, _held(grant.ask), now)
+        self._board.settle(grant, now, _held(grant.ask), now, told=False)
         self._end(grant, "uncertain", now)
         self.ledger.spend(grant.ask.tenant, grant.cost, uncertain=True)
         return True
@@ -173,7 +178,7 @@ class Gate:
         """Take on other limits at once; nothing that was used or spent is forgotten."""
         self.limits = limits
         self._board.reconfigure(limits, now)
-        self._occupancy.limits = limits
+        self._occupancy.reconfigure(limits)
         self.ledger.reconfigure(limits.budgets, limits.zone, now)
         self.health.reconfigure(limits)
 
@@ -194,9 +199,9 @@ class Gate:
         """Say which wall instant `now` is, after the wall clock jumped."""
         self.ledger.anchor(wall, now)
 
-    def usage(self, now: float) -> list[LimitUse]:
-        """How full every rate limit is, given or learned."""
-        return self._board.use(now)
+    def usage(self, now: float, ask: Ask | None = None) -> list[LimitUse]:
+        """How full every rate limit is, given or learned, or each that such a call meets."""
+        return self._board.use(now, ask)
 
     def money(self, now: float) -> list[BudgetUse]:
         """How full every budget is."""

@@ -7,6 +7,12 @@ from math import sqrt
 from penstock.admission.ask import Load
 
 _DEVIATIONS = 3.0
+_LEAST = 0.01
+"""of the limit: kept for a reply longer than any seen; a few in flight do not even each other out"""
+_MOST = 0.1
+"""of the limit: more than that is not kept idle for the sake of one long reply"""
+_FADES = 0.999
+"""a surprise per settled call, so about a thousand calls are remembered"""
 
 
 class HoldPool:
@@ -14,11 +20,13 @@ class HoldPool:
 
     Replies are independent, so their variances add and the margin grows with the square root of their number.
     Replies in flight are longer than the mean, for short ones leave first and give their refund back first:
-    with many in flight this bias outgrows three deviations, so the margin is the larger of
-    `3 * sqrt(sum(variance))` and `sum(variance / mean) + sqrt(sum(variance))`, and never more than the caps.
+    with many in flight this bias outgrows three deviations. With few in flight a heavy tail does: one reply
+    may be as long as the longest of late, or longer. So the margin is the largest of
+    `3 * sqrt(sum(variance))`, `sum(variance / mean) + sqrt(sum(variance))`, what a reply of late was longer
+    than expected, and a hundredth of the limit; and never more than the caps.
     """
 
-    __slots__ = ("_bias", "_cap", "_mean", "_uncapped", "_variance", "count", "sent")
+    __slots__ = ("_bias", "_cap", "_mean", "_surprise", "_uncapped", "_variance", "count", "sent")
 
     def __init__(self) -> None:
         self.count = 0
@@ -26,6 +34,7 @@ class HoldPool:
         self._mean = self._variance = self._bias = 0.0
         self._cap = 0
         self._uncapped = 0
+        self._surprise = 0.0
 
     def add(self, load: Load) -> None:
         self.count += 1
@@ -41,6 +50,11 @@ class HoldPool:
             if self.count == 0:  # float sums drift; an empty pool is exactly empty
                 self._mean = self._variance = self._bias = 0.0
 
+    def learn(self, load: Load, reply: int) -> None:
+        """A reply that was expected to count `load.mean` counted `reply`."""
+        if load.mean:
+            self._surprise = max(reply - load.mean, self._surprise * _FADES)
+
     def _move(self, load: Load, sign: int) -> None:
         _, mean, variance, bias, cap = load
         self._mean += sign * mean
@@ -51,36 +65,23 @@ class HoldPool:
         else:
             self._cap += sign * cap
 
-    def total(self) -> float:
-        """What is held now."""
-        return self.sent + self._replies(self._mean, self._variance, self._bias, self._cap, self._uncapped)
+    def total(self, limit: float) -> float:
+        """What is held now of `limit`."""
+        held = self._mean + self._margin(self._variance, self._bias, limit)
+        return self.sent + (held if self._uncapped else min(held, self._cap))
 
-    def total_with(self, load: Load) -> float:
+    def total_with(self, load: Load, limit: float) -> float:
         """What would be held with one more call."""
         sent, mean, variance, bias, cap = load
         if self._mean == 0.0 == mean:
             return self.sent + sent
-        if cap < 0:
-            return (
-                self.sent
-                + sent
-                + self._replies(self._mean + mean, self._variance + variance, self._bias + bias, self._cap, 1)
-            )
-        return (
-            self.sent
-            + sent
-            + self._replies(
-                self._mean + mean,
-                self._variance + variance,
-                self._bias + bias,
-                self._cap + cap,
-                self._uncapped,
-            )
-        )
+        held = self._mean + mean + self._margin(self._variance + variance, self._bias + bias, limit)
+        capped = cap >= 0 and not self._uncapped
+        return self.sent + sent + (min(held, self._cap + cap) if capped else held)
 
-    @staticmethod
-    def _replies(mean: float, variance: float, bias: float, cap: int, uncapped: int) -> float:
-        if variance > 0.0:
-            deviation = sqrt(variance)
-            mean += max(_DEVIATIONS * deviation, bias + deviation)
-        return cap if not uncapped and cap < mean else mean
+    def _margin(self, variance: float, bias: float, limit: float) -> float:
+        if variance <= 0.0:
+            return 0.0
+        deviation = sqrt(variance)
+        tail = max(_LEAST * limit, min(self._surprise, _MOST * limit))
+        return max(_DEVIATIONS * deviation, bias + deviation, tail)

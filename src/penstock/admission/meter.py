@@ -49,7 +49,7 @@ class Meter:
         if log.next_leaves <= now:
             log.expire(now)
         at = now
-        over = log.total + self.pool.total_with(load) + log.reserve - self.limit
+        over = log.total + self.pool.total_with(load, self.limit) + log.reserve - self.limit
         if over > _DUST:
             at = self._fits_at(over, now)
         if self.pacer is not None:
@@ -113,16 +113,20 @@ class Meter:
     def filled(self, now: float) -> float:
         """Which part of the limit is used and held."""
         self.log.expire(now)
-        return (self.log.total + self.pool.total()) / self.limit
+        return (self.log.total + self.pool.total(self.limit)) / self.limit
 
     def headroom(self, load: Load, now: float) -> float:
         """About how many such loads fit now."""
         each = max(load.sent + load.mean, 1.0)
-        room = self.limit - self.log.reserve - self.log.total - self.pool.total()
+        room = self.limit - self.log.reserve - self.log.total - self.pool.total(self.limit)
         if self.pacer is not None:
             room = min(room, self.pacer.room(now))
         return room / each
 
     def use(self, now: float) -> LimitUse:
         self.log.expire(now)
-        return LimitUse(self.key, ceil(self.log.total), ceil(self.pool.total()), int(self.limit), self.window)
+        held = ceil(self.pool.total(self.limit))
+        empty_in = max(0.0, self.log.empty_at(now) - now)
+        return LimitUse(
+            self.key, ceil(self.log.total), held, int(self.limit), self.window, self.dimension, empty_in
+        )

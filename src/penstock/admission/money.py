@@ -190,12 +190,6 @@ class Ledger:
                 book.spent += entry.spent
                 book.uncertain += entry.uncertain
 
-    def reset_total(self) -> None:
-        """Start the total from nothing (by hand); days and hours keep their books."""
-        for account in self._accounts.values():
-            account.books[("total", 0.0)] = _Book()
-        self._open = (self._periods, {})
-
     def room(self, ask: Ask) -> int | None:
         """How much money the tightest budget has free; None without budgets."""
         free: int | None = None
@@ -214,6 +208,28 @@ class Ledger:
             book = account.book(budget.period, _start(self._periods, budget.period))
             uses.append(BudgetUse(budget.key, book.spent, account.held, book.uncertain, budget.limit))
         return uses
+
+    def reset_total(self) -> None:
+        """Count everybody's total from now on; tenants' own totals stay."""
+        self._account(None).books.pop(("total", 0.0), None)
+        self._open = (self._periods, {})
+
+    def forget_total(self, spent: int, uncertain: int) -> None:
+        """After a restart: leave out of everybody's total what was spent before it was reset."""
+        book = self._account(None).book("total", 0.0)
+        book.spent -= min(spent, book.spent)
+        book.uncertain -= min(uncertain, book.uncertain)
+
+    def left(self, tenant: str) -> list[tuple[str, int, bool]]:
+        """What each budget that binds this tenant still allows: its key, pico-dollars not spent, uncertain or
+        held, and whether it is the tenant's own."""
+        found = []
+        for budget in self._matching(tenant):
+            account = self._account(budget.tenant)
+            book = account.book(budget.period, _start(self._periods, budget.period))
+            amount = budget.limit - book.spent - book.uncertain - account.held
+            found.append((budget.key, max(0, amount), budget.tenant is not None))
+        return found
 
     def spent(self, period: Period = "total", tenant: str | None = None) -> tuple[int, int, int]:
         """(spent, held, uncertain) of a period, whether or not a budget is set on it."""

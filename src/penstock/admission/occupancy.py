@@ -1,12 +1,12 @@
-"""How many calls are in flight, and which pool units they use."""
+"""How many calls are in flight; the pools whose units they and open tasks use."""
 
 from __future__ import annotations
 
 from collections import Counter
-from math import inf
 
-from penstock.admission.ask import Ask, Reject, Wait
+from penstock.admission.ask import Ask, Wait
 from penstock.admission.limits import GateLimits
+from penstock.admission.pools import Pools
 
 
 class Occupancy:
@@ -17,20 +17,7 @@ class Occupancy:
         self.in_flight = 0
         self._models: Counter[str] = Counter()
         self._tenants: Counter[str] = Counter()
-        self._pools: Counter[str] = Counter()
-
-    def never_fits(self, ask: Ask) -> Reject | None:
-        for pool, units in ask.pools:
-            known = self.limits.pools.get(pool)
-            if known is None:
-                names = ", ".join(sorted(self.limits.pools)) or "none"
-                return Reject("pool_unknown", f"there is no pool {pool!r}; pools that are set: {names}")
-            if units > known:
-                return Reject(
-                    "too_large",
-                    f"{units} units of pool {pool!r} can never be had, it has {known}; raise its size",
-                )
-        return None
+        self.pools = Pools(limits.pools)
 
     def _used(self, model: str | None, tenant: str | None) -> int:
         if model is not None:
@@ -48,10 +35,7 @@ class Occupancy:
                 and self._used(rule.model, rule.tenant) >= rule.limit
             ):
                 return Wait("concurrency", rule.key, None)
-        for pool, units in ask.pools:
-            if self._pools[pool] + units > self.limits.pools.get(pool, 0):
-                return Wait("pool", pool, None)
-        return None
+        return self.pools.wait(ask.pools) if ask.pools else None
 
     def room(self, ask: Ask) -> float:
         """How many more such calls the bounds leave."""
@@ -59,23 +43,27 @@ class Occupancy:
         for rule in self.limits.concurrency:
             if rule.model in (None, ask.model) and rule.tenant in (None, ask.tenant):
                 room = min(room, rule.limit - self._used(rule.model, rule.tenant))
-        for pool, units in ask.pools:
-            left = self.limits.pools.get(pool, 0) - self._pools[pool]
-            room = min(room, left // units if units > 0 else inf)
-        return room
+        return min(room, self.pools.room(ask.pools)) if ask.pools else room
 
     def enter(self, ask: Ask) -> None:
         self._move(ask, 1)
+        if ask.pools:
+            self.pools.take(ask.pools)
 
     def leave(self, ask: Ask) -> None:
         self._move(ask, -1)
+        if ask.pools:
+            self.pools.give(ask.pools)
+
+    def reconfigure(self, limits: GateLimits) -> None:
+        """Take on other bounds; what is in flight stays."""
+        self.limits = limits
+        self.pools.limits = limits.pools
 
     def _move(self, ask: Ask, sign: int) -> None:
         self.in_flight += sign
         _count(self._models, ask.model, sign)
         _count(self._tenants, ask.tenant, sign)
-        for pool, units in ask.pools:
-            _count(self._pools, pool, sign * units)
 
 
 def _count(counter: Counter[str], name: str, change: int) -> None:

@@ -180,12 +180,12 @@ class ProviderMeter(Meter):
             return now
         if self.log.next_leaves <= now:
             self.log.expire(now)
-        over = self.log.total + self.pool.total_with(load) + report.others + slack - self.limit
+        over = self.log.total + self.pool.total_with(load, self.limit) + report.others + slack - self.limit
         return now if over <= 0 else min(report.full_at, self.log.freed_at(over))
 
     def _remaining(self, report: _Report, load: Load, now: float) -> float:
         left = report.remaining if now < report.full_at else self.limit
-        unseen = self.pool.total_with(load) - self._sent_held
+        unseen = self.pool.total_with(load, self.limit) - self._sent_held
         if left - (self.seen - report.seen) - unseen >= 0:
             return now
         if now < report.full_at:
@@ -200,5 +200,5 @@ class ProviderMeter(Meter):
         if report is None or self.trusted:
             return room
         left = report.remaining if now < report.full_at else self.limit
-        left -= self.seen - report.seen + self.pool.total() - self._sent_held
+        left -= self.seen - report.seen + self.pool.total(self.limit) - self._sent_held
         return min(room, left / max(load.expected, 1.0))

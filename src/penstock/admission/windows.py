@@ -151,6 +151,7 @@ class Pacer:
 
     def retune(self, limit: float, window: float) -> None:
         self._limit, self._rate = limit, limit / window
+        self._level = max(self._level, -limit)  # a debt under the old limit is no more than a window either
 
     def _refill(self, now: float) -> None:
         if now <= self._at:

@@ -59,6 +59,12 @@ def find_store(given: str | None, folder: Path | None = None) -> str:
     raise ConfigurationError(f"there are several stores in {folder}; choose one:\n{names}")
 
 
+def any_store(folder: Path | None = None) -> bool:
+    """Whether the folder has a store at all."""
+    folder = folder or Path.cwd()
+    return any((*folder.glob(f"*{SUFFIX}"), *folder.glob(DEFAULT_NAME)))
+
+
 @contextmanager
 def reading(given: str | None) -> Iterator[Store]:
     """The store, opened for reading only, beside whoever dispatches it."""

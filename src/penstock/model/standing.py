@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Standing:
 
 
 _KEPT = ("size", "attained", "seconds_left", "turn_at", "slice_used", "level", "started")
+_NAMES = frozenset(_KEPT)
+
+# Everything that waits is read when the strategy is switched: without the detours of `json.loads`.
+_read = json.JSONDecoder().raw_decode
 
 
 def standing_text(standing: Standing) -> str | None:
@@ -71,5 +76,7 @@ def read_standing(
     """The standing that `standing_text` wrote; names of a newer version are ignored."""
     if not text:
         return Standing(entered_at, priority, deadline, tenant, program=program)
-    kept = {name: value for name, value in json.loads(text).items() if name in _KEPT}
+    kept: dict[str, Any] = _read(text)[0]
+    if not _NAMES.issuperset(kept):
+        kept = {name: value for name, value in kept.items() if name in _NAMES}
     return Standing(entered_at, priority, deadline, tenant, program=program, **kept)

@@ -33,6 +33,9 @@ WAITING = frozenset(
     {TaskStatus.QUEUED, TaskStatus.RETRYING, TaskStatus.PAUSED, TaskStatus.BLOCKED, TaskStatus.SUSPENDED}
 )
 
+# Where a task may begin: one that needs others is blocked, or fails with one that failed before.
+ENTRIES = frozenset({TaskStatus.QUEUED, TaskStatus.BLOCKED, TaskStatus.FAILED})
+
 MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.QUEUED: frozenset(
         {TaskStatus.RUNNING, TaskStatus.PAUSED, TaskStatus.CANCELLED, TaskStatus.FAILED}  # failed: expired
@@ -50,8 +53,18 @@ MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.SUSPENDED,
         }
     ),
-    TaskStatus.PAUSED: frozenset({TaskStatus.QUEUED, TaskStatus.RETRYING, TaskStatus.CANCELLED}),
-    TaskStatus.BLOCKED: frozenset({TaskStatus.QUEUED, TaskStatus.CANCELLED, TaskStatus.FAILED}),
+    TaskStatus.PAUSED: frozenset(
+        {
+            TaskStatus.QUEUED,
+            TaskStatus.RETRYING,
+            TaskStatus.BLOCKED,  # what it needs has not ended yet
+            TaskStatus.CANCELLED,
+            TaskStatus.FAILED,
+        }
+    ),
+    TaskStatus.BLOCKED: frozenset(
+        {TaskStatus.QUEUED, TaskStatus.PAUSED, TaskStatus.CANCELLED, TaskStatus.FAILED}
+    ),
     TaskStatus.SUSPENDED: frozenset({TaskStatus.QUEUED, TaskStatus.CANCELLED, TaskStatus.FAILED}),
     TaskStatus.COMPLETED: frozenset(),
     TaskStatus.FAILED: frozenset(),

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 from penstock.model.lane import Lane
 from penstock.model.rank import Rank
 from penstock.model.states import TaskStatus
+
+
+class Omitted(Enum):
+    """Stands for a large value that was not asked for."""
+
+    OMITTED = "omitted"
+
+
+OMITTED: Final = Omitted.OMITTED
 
 
 @dataclass(slots=True)
@@ -16,7 +26,9 @@ class NewTask:
 
     `error` makes it enter as already failed (a line of a file that is no request still ends in a file of
     results); `fingerprint` is a hash of type and data: the same idempotency key with another fingerprint is a
-    conflict.
+    conflict. It waits for the tasks of the ids in `after`, which may be in the same `add`. Not started at
+    `expires_at`, it fails; its result is dropped `result_ttl` seconds after its end. With `debounce` seconds
+    the task that holds its `unique_key`, unless claimed, takes on its data and starts that much later.
     """
 
     id: str
@@ -42,13 +54,20 @@ class NewTask:
     flow: str | None = None
     standing: str | None = None
     program: str | None = None
+    after: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    unique_key: str | None = None
+    debounce: float | None = None
+    expires_at: float | None = None
+    result_ttl: float | None = None
 
 
 @dataclass(slots=True)
 class Claimed:
     """A task that this node holds; `claim_no` is the fence of everything written for it.
 
-    `seq` is the store's own number of the task. `journaled` says that steps may have been recorded before, so
+    `freed_at`: when the last of the tasks that it waited for had ended. `seq` is the store's own number of
+    the task. `journaled` says that steps may have been recorded before, so
     the journal must be read before the first step.
     """
 
@@ -76,6 +95,7 @@ class Claimed:
     flow: str | None = None
     standing: str | None = None
     program: str | None = None
+    freed_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +112,35 @@ class Finish:
     result: str | None = None
     error: str | None = None
     keep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Outcome of `finish`, true when it was `kept` (the claim still held).
+
+    In `lanes` tasks became claimable by the ends of its batch, some not before `due_at`; those of the ids
+    `failed` failed because of them.
+    """
+
+    kept: bool
+    lanes: tuple[int, ...] = ()
+    due_at: float | None = None
+    failed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.kept
+
+
+@dataclass(slots=True)
+class Notice:
+    """Something a running task tells, as an event of this `kind`. The last of kind `progress`, with the data
+    {current, total, message}, is kept as the task's progress."""
+
+    seq: int
+    claim_no: int
+    at: float
+    kind: str
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -111,6 +160,16 @@ class PutBack:
     error: str | None = None
     flow: str | None = None
     standing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStanding:
+    """How a running task stands after a step, for a crash: `standing` is JSON text."""
+
+    seq: int
+    claim_no: int
+    rank: Rank
+    standing: str | None
 
 
 @dataclass(slots=True)
@@ -137,15 +196,18 @@ class Added:
 
 @dataclass(slots=True)
 class Existing:
-    """Outcome of `add`: an equal task with this idempotency key was there already."""
+    """Outcome of `add`: an equal task with this idempotency key was there already, or one that holds the
+    unique key. `due_at`: it was debounced and starts then."""
 
     id: str
     position: int | None = None
+    due_at: float | None = None
 
 
 @dataclass(slots=True)
 class TaskView:
-    """A task as people see it."""
+    """A task as people see it. `after` and `dependents` are ids of tasks that it needs and that need it, as
+    far as they are still there; `result_expired` says that its result was dropped after its `result_ttl`."""
 
     seq: int
     id: str
@@ -178,4 +240,12 @@ class TaskView:
     batch: int | None
     position: int | None
     finished_no: int | None
+    program: str | None = None
+    unique_key: str | None = None
+    expires_at: float | None = None
+    result_expired: bool = False
+    progress: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
     steps: list[dict[str, Any]] = field(default_factory=list)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace, nsmallest
+
+# Flows of others that are looked past, for each that is looked for, before the own ones are compared instead.
+_LOOK_PAST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +16,7 @@ class FlowView:
     """A flow as people see it: `counter` is service per weight, `charged` service in the scarce unit.
 
     `waiting_since` is the instant since which it has always had tasks waiting, `None` when it has none.
+    `turn` numbers its last charge among those of all flows; 0: it had none.
     """
 
     name: str
@@ -20,6 +24,7 @@ class FlowView:
     charged: float
     weight: float
     waiting_since: float | None
+    turn: int = 0
 
 
 @dataclass(slots=True)
@@ -77,6 +82,17 @@ class Flows:
         """How many flows have tasks waiting."""
         return self._waiting
 
+    def restore(self, flow: str, counter: float, turn: int, waiting_since: float | None = None) -> None:
+        """A flow as it stood in an earlier life: who had tasks waiting all along is not lifted for it."""
+        one = self._flow(flow)
+        one.counter, one.turn = counter, turn
+        if turn > self._turns:
+            self._turns, self.last = turn, flow
+        if waiting_since is not None and one.waiting_since is None:
+            one.waiting_since = waiting_since
+            self._waiting += 1
+            self._queue(one)
+
     def arrive(self, flow: str, now: float) -> None:
         """`flow` has a task waiting; one that had none is lifted to the lowest of those that have.
 
@@ -125,6 +141,25 @@ class Flows:
         one = self._lowest()
         return None if one is None else one.name
 
+    def lowest(self, count: int, among: Set[str]) -> list[str]:
+        """Up to `count` of those of these flows that have tasks waiting, in the order in which they would be
+        picked. It changes nothing, and looks at a number of flows that depends on `count` alone unless most
+        of the lowest are none of these."""
+        found: list[str] = []
+        passed: list[_Flow] = []
+        while len(found) < count and len(passed) < _LOOK_PAST * count and (one := self._lowest()) is not None:
+            one.queued = None
+            passed.append(one)
+            if one.name in among:
+                found.append(one.name)
+        for one in passed:
+            self._queue(one)
+        if len(found) == count or len(passed) < _LOOK_PAST * count:
+            return found
+        mine = (self._flows[name] for name in among if name in self._flows)
+        keys = ((one.key, one.name) for one in mine if one.waiting_since is not None)
+        return [name for _, name in nsmallest(count, keys)]
+
     def pick_many(self, count: int, heads: Callable[[str], Iterable[float]]) -> list[str]:
         """The flows of `count` successive picks, each charged with the estimate of its head as it goes.
 
@@ -155,14 +190,27 @@ class Flows:
     def view(self, flow: str) -> FlowView:
         """How a flow stands; one never heard of stands at 0."""
         one = self._flows.get(flow) or _Flow(flow)
-        return FlowView(flow, one.counter, one.charged, self._weight(flow), one.waiting_since)
+        return FlowView(flow, one.counter, one.charged, self._weight(flow), one.waiting_since, one.turn)
+
+    def counter(self, flow: str, but: float = 0.0) -> float:
+        """Service per weight of a flow, without an amount of `but` that it was charged."""
+        one = self._flows.get(flow)
+        if one is None:
+            return 0.0
+        return max(one.floor, one.counter - but / self._weight(flow)) if but else one.counter
 
     def counters(self) -> dict[str, float]:
         """The counter of every flow, for a later life."""
         return {one.name: one.counter for one in self._flows.values()}
 
-    def forget_idle(self) -> int:
-        """Drop idle flows that stand no higher than a new one would be lifted to; returns how many."""
+    def forget_idle(self, most: int | None = None) -> int:
+        """Drop idle flows that stand no higher than a new one would be lifted to; returns how many.
+
+        With `most`, nothing is dropped while no more than twice as many are idle, and then of the others the
+        lowest as well: what those were charged in excess is forgiven.
+        """
+        if most is not None and len(self._flows) - self._waiting <= 2 * most:
+            return 0
         lift = self._lift()
         idle = [
             one.name
@@ -171,6 +219,12 @@ class Flows:
         ]
         for name in idle:
             del self._flows[name]
+        if most is not None:
+            left = [one for one in self._flows.values() if one.waiting_since is None]
+            for one in nsmallest(len(left) - most, left, key=lambda one: one.key):
+                if one.name != self.last:
+                    idle.append(one.name)
+                    del self._flows[one.name]
         return len(idle)
 
     def _flow(self, name: str) -> _Flow:

@@ -97,12 +97,15 @@ def _line_of(error: Exception) -> int:
     return line
 
 
+_NUMBERS = (float, int)  # no bool, and no subclass that a store would not keep
+
+
 def _usable_rank(rank: Rank) -> Rank:
     if not isinstance(rank, Rank):
         raise _Unusable("not a Rank", rank)
     if type(rank.band) is not int or abs(rank.band) > LARGEST_BAND:
         raise _Unusable("the band is no whole number of 64 bits", rank)
-    if isinstance(rank.key, bool) or not isinstance(rank.key, int | float) or not math.isfinite(rank.key):
+    if type(rank.key) not in _NUMBERS or not math.isfinite(rank.key):
         raise _Unusable("the key is no finite number", rank)
     return rank
 

@@ -14,11 +14,12 @@ from typing import Any
 from penstock.admission import Admit, Ask, Gate, Reject, Wait
 from penstock.errors import BudgetExhausted, Parked, PenstockError, PriceUnknown, RequestTooLarge
 from penstock.model.clock import Clock
+from penstock.runtime.call_reports import CallReport, origin_here
 from penstock.runtime.committer import Committer
 from penstock.runtime.lines import Afresh, Line, LineKey, Waiter, key_of
 from penstock.runtime.permit import Caller, Permit
 from penstock.runtime.ranking import Place
-from penstock.runtime.shares import Shares, weight_of
+from penstock.runtime.shares import Shares
 from penstock.runtime.slots import Slots
 from penstock.runtime.takeovers import Takeovers
 
@@ -62,6 +63,7 @@ class Admitter:
         self.waiting_by_lane: dict[int, int] = {}
         self.typical: dict[str, Ask] = {}
         self.on_admitted: list[Any] = []
+        self.on_call: list[Callable[[CallReport], None]] = []
         slots.on_free.append(self.pump_soon)
 
     async def admit(self, asks: Sequence[Ask], caller: Caller, afresh: Afresh | None = None) -> Permit:
@@ -74,6 +76,7 @@ class Admitter:
         Raises `RequestTooLarge`, `BudgetExhausted` or `PriceUnknown` for what waiting cannot help, and
         `Parked` when the node is stopping or the task has to make place.
         """
+        asked_at = self.clock.monotonic()
         never = [self.gate.never_fits(ask) for ask in asks]
         if not self._closed and all(verdict is not None for verdict in never):
             raise rejection(never[0])  # type: ignore[arg-type]
@@ -82,7 +85,10 @@ class Admitter:
         self.waiting_by_lane[caller.lane] = self.waiting_by_lane.get(caller.lane, 0) + 1
         try:
             self._join(asks, caller, future, afresh)
-            return await future
+            permit = await future
+            if self.on_call:
+                permit.origin = origin_here(asked_at, self.clock.monotonic())
+            return permit
         except asyncio.CancelledError:
             if (permit := _outcome(future)) is not None:
                 permit.abandon()
@@ -161,7 +167,9 @@ class Admitter:
         now."""
         lines: dict[LineKey, Line] = {}
         for waiter in self.waiters():
-            if waiter.caller.task is not None:
+            if waiter.caller.again is not None:
+                waiter.caller = waiter.caller.again()
+            elif waiter.caller.task is not None:
                 waiter.caller = caller_of(waiter.caller.task, waiter.caller.step) or waiter.caller
             key = key_of(waiter.asks, waiter.caller)
             lines.setdefault(key, Line(waiter.caller.flow)).push(waiter)
@@ -263,8 +271,9 @@ class Admitter:
             if isinstance(verdict, Admit):
                 grant = self.gate.admit(ask, now)
                 self.slots.take()
-                self.shares.charge(waiter.caller.flow, weight_of(ask))
-                granted.append((waiter, Permit(self, grant, ask, waiter.caller)))
+                charged = self.shares.charges.expected(ask)
+                self.shares.charge(waiter.caller.flow, charged)
+                granted.append((waiter, Permit(self, grant, ask, waiter.caller, charged)))
                 return None
             if isinstance(verdict, Wait):
                 waits.append(verdict)
@@ -291,7 +300,7 @@ class Admitter:
         def fail(error: BaseException) -> None:
             for waiter, permit in granted:
                 self.gate.release(permit.grant, self.clock.monotonic())
-                self.shares.correct(waiter.caller.flow, -weight_of(permit.ask))
+                self.shares.correct(waiter.caller.flow, -permit.charged)
                 self.slots.give()
                 if not waiter.future.done():
                     waiter.future.set_exception(error)

@@ -12,6 +12,7 @@ from penstock.runtime.committer import Committer
 from penstock.runtime.dispatcher import Dispatcher
 from penstock.runtime.figures import SETTING as FIGURES
 from penstock.runtime.looper import Looper
+from penstock.runtime.recovery import LONGEST_WINDOW_SECONDS
 from penstock.stores.contract import Control, Gauge, Retention, Store, WaitRow
 
 log = logging.getLogger("penstock.services")
@@ -23,15 +24,18 @@ MOST_WAIT_ROWS = 2_000
 
 
 class Timer(Looper):
-    """Makes claimable what is due: retries, delayed starts."""
+    """Makes claimable what is due (retries, delayed starts), and fails what has expired."""
 
     interval = 1.0
 
-    def __init__(self, committer: Committer, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(
+        self, committer: Committer, dispatcher: Dispatcher, clock: Clock, on_ended: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._committer = committer
         self._dispatcher = dispatcher
         self._clock = clock
+        self._on_ended = on_ended
         self._next_due: float | None = 0.0
 
     def expect(self, due_at: float) -> None:
@@ -47,6 +51,8 @@ class Timer(Looper):
             self._next_due = promoted.next_due
             if promoted.lanes:
                 self._dispatcher.notice(*promoted.lanes)
+            if promoted.failed:
+                self._on_ended()
         if self._next_due is None:
             return self.interval
         return min(self.interval, max(0.002, self._next_due - self._clock.wall()))
@@ -64,6 +70,7 @@ class Rescuer(Looper):
         clock: Clock,
         node: int,
         on_lost: Callable[[], None],
+        on_ended: Callable[[], None],
     ) -> None:
         super().__init__()
         self._committer = committer
@@ -71,6 +78,7 @@ class Rescuer(Looper):
         self._clock = clock
         self._node = node
         self._on_lost = on_lost
+        self._on_ended = on_ended
 
     async def tick(self) -> float | None:
         now = self._clock.wall()
@@ -82,6 +90,8 @@ class Rescuer(Looper):
         rescued = await self._committer.run(lambda store: store.rescue(now, now, POISON_AFTER))
         if rescued.lanes:
             self._dispatcher.notice(*rescued.lanes)
+        if rescued.poisoned or rescued.failed:
+            self._on_ended()
         return None
 
 
@@ -117,7 +127,7 @@ class Watcher(Looper):
 
 class Reporter(Looper):
     """Writes once a second why tasks wait, how full the limits are, and the figures of scheduling, so that
-    any process can read it; and tells the store when the wall clock jumped."""
+    any process can read it; and tells the store and the budgets when the wall clock jumped."""
 
     interval = 1.0
 
@@ -138,9 +148,11 @@ class Reporter(Looper):
         self._node = node
         self._offset = clock.wall() - clock.monotonic()
         self._said_something = False
+        # At once, not at the next tick: a stamp of the new time must not be moved along with the old ones.
+        committer.before_stamps = self.notice_jump
 
     async def tick(self) -> float | None:
-        await self._notice_jump()
+        self.notice_jump()
         waits, gauges, figures = self.waits(), self.gauges(), self._figures()
         if waits or gauges or self._said_something:
             self._said_something = bool(waits)
@@ -173,14 +185,22 @@ class Reporter(Looper):
         ]
         return rates + money
 
-    async def _notice_jump(self) -> None:
-        offset = self._clock.wall() - self._clock.monotonic()
+    def notice_jump(self) -> None:
+        """Move what was stamped before a jump along with the clock, and nothing that is stamped after it."""
+        wall, now = self._clock.wall(), self._clock.monotonic()
+        offset = wall - now
         jump = offset - self._offset
-        if abs(jump) > JUMP_SECONDS:
-            self._offset = offset
-            since = self._clock.wall() - jump - 2 * 3600
-            log.warning("the wall clock jumped by %.1f seconds; windows keep their true ages", jump)
-            await self._committer.run(lambda store: store.shift_stamps(jump, since))
+        if abs(jump) <= JUMP_SECONDS:
+            return
+        self._offset = offset
+        since = wall - jump - LONGEST_WINDOW_SECONDS
+        log.warning("the wall clock jumped by %.1f seconds; windows keep their true ages", jump)
+        self._admitter.gate.anchor(wall, now)
+        self._committer.send_between(lambda store: store.shift_stamps(jump, since), _not_shifted)
+
+
+def _not_shifted(error: BaseException) -> None:
+    log.error("the store could not be told that the wall clock jumped, ages are wrong: %s", error)
 
 
 class Pruner(Looper):

@@ -9,11 +9,12 @@ from typing import Any
 from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
 from penstock.llm.reply_shape import is_answer
-from penstock.llm.wire import classify, read_object
+from penstock.llm.wire import CallShape, classify, read_object
 from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange, call_failed, encode_body
-from penstock.runtime.replies import Route, WireReply, WireRequest
+from penstock.runtime.replies import Headers, Route, WireReply, WireRequest
 from penstock.runtime.transport import unsent_errors
+from penstock.runtime.visitor import Visitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,13 @@ class ModelClient:
     async def post(self, path: str, body: dict[str, Any]) -> ModelReply:
         """The reply to one call. Raises `CallFailed` for an error of the provider, a reply that is no JSON,
         or no reply; `Refused` when the gate can never admit it."""
-        model = body.get("model")
-        endpoints = [one for one in self._endpoints if one.serves(model)]
-        if not endpoints:
-            raise ConfigurationError(f"no endpoint serves model {model!r}; add one, or name another model")
+        endpoints = self._serving(body.get("model"))
         content = encode_body(body)
         request = WireRequest("POST", endpoints[0].url_for(path), path, [], content)
         try:
             reply = await self._exchange.call(request, [self._route(one, path) for one in endpoints])
         except self._http.TransportError as error:
-            raise CallFailed(
-                f"no reply from {endpoints[0].base_url}: {type(error).__name__} {error}".strip(),
-                reason="unreachable" if isinstance(error, unsent_errors(self._http)) else "no_reply",
-                retryable=True,
-            ) from error
+            raise self._no_reply(endpoints, error) from error
         if not reply.ok:
             raise call_failed(reply, self._exchange.services.clock.wall())
         answer = read_object(reply.body)
@@ -71,6 +65,46 @@ class ModelClient:
             )
         return ModelReply(reply.status, reply.header("x-request-id") or reply.header("request-id"), answer)
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        return self._endpoints
+
+    async def send(
+        self, shape: CallShape, content: bytes, visitor: Visitor, headers: Headers | None = None
+    ) -> WireReply:
+        """The provider's own reply, good or bad, to a call of a visitor with this very body; a stream comes
+        in `chunks`. `headers` go along. Raises as `post` does where there is no reply."""
+        endpoints = self._serving(shape.model)
+        request = WireRequest("POST", endpoints[0].url_for(shape.path), shape.path, headers or [], content)
+        routes = [self._route(one, shape.path) for one in endpoints]
+        try:
+            return await self._exchange.visit(request, shape, routes, visitor)
+        except self._http.TransportError as error:
+            raise self._no_reply(endpoints, error) from error
+
+    async def get(self, endpoint: Endpoint, path: str) -> dict[str, Any] | None:
+        """The JSON object at a path of an endpoint, beside gate and limits; `None` when there is none."""
+        wire = WireRequest("GET", endpoint.url_for(path), path, [], b"")
+        try:
+            reply = await self._route(endpoint, path).send(wire)
+            await reply.read()
+        except (self._http.HTTPError, CallFailed):
+            return None
+        return read_object(reply.body) if reply.ok else None
+
+    def _serving(self, model: str | None) -> list[Endpoint]:
+        endpoints = [one for one in self._endpoints if one.serves(model)]
+        if not endpoints:
+            raise ConfigurationError(f"no endpoint serves model {model!r}; add one, or name another model")
+        return endpoints
+
+    def _no_reply(self, endpoints: Sequence[Endpoint], error: Exception) -> CallFailed:
+        return CallFailed(
+            f"no reply from {endpoints[0].base_url}: {type(error).__name__} {error}".strip(),
+            reason="unreachable" if isinstance(error, unsent_errors(self._http)) else "no_reply",
+            retryable=True,
+        )
+
     def _route(self, endpoint: Endpoint, path: str) -> Route:
         http = self._http
         timeout = http.Timeout(endpoint.timeout, connect=min(30.0, endpoint.timeout)).as_dict()
@@ -79,7 +113,7 @@ class ModelClient:
             request = http.Request(
                 wire.method,
                 endpoint.url_for(path),
-                headers=[*endpoint.headers_for(), ("accept-encoding", "identity")],
+                headers=[*endpoint.headers_for(), *wire.headers, ("accept-encoding", "identity")],
                 content=wire.body,
                 extensions={"timeout": timeout, "trace": wire.trace()},
             )

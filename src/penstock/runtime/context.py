@@ -9,35 +9,27 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from penstock.errors import Parked
+from penstock.errors import Parked, TaskNotFound
 from penstock.model.options import TaskOptions
+from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, digest_arguments
 from penstock.model.task import Claimed
+from penstock.runtime.counted_steps import CountedSteps
 from penstock.runtime.footing import Footing
 from penstock.runtime.holding import Holding
+from penstock.runtime.position import current_position, within
 from penstock.runtime.recorder import Recorder
 from penstock.runtime.services import Services
 from penstock.runtime.sync_context import SyncContext
+from penstock.runtime.task_facts import TaskFacts
+from penstock.stores.contract import Reader
 
 T = TypeVar("T")
 
 
-class Position(NamedTuple):
-    """Where in which task the running code is."""
-
-    context: TaskContext
-    scope: str
-
-
-_position: ContextVar[Position | None] = ContextVar("penstock_position", default=None)
 _validator: ContextVar[Callable[[Any], Any] | None] = ContextVar("penstock_validator", default=None)
-
-
-def current_position() -> Position | None:
-    """The task and scope of the running code; `None` outside any handler."""
-    return _position.get()
 
 
 def current_validator() -> Callable[[Any], Any] | None:
@@ -45,41 +37,34 @@ def current_validator() -> Callable[[Any], Any] | None:
     return _validator.get()
 
 
-class TaskContext:
+class TaskContext(TaskFacts):
     """Handed to a handler. Steps made through it are recorded before the handler goes on, so that after a
     crash they answer from the journal and are not paid again."""
 
     def __init__(self, task: Claimed, options: TaskOptions, services: Services) -> None:
-        self.task = task
+        super().__init__(task, services)
         self.options = options
-        self.services = services
         self.parked = False
         self.holding = Holding(services.slots, services.clock, options.timeout)
         self.recorder = Recorder(task, options, services)
         self.footing = Footing(task, services.ranker, services.shares, services.clock)
+        self.steps = CountedSteps(self.recorder, self.footing, self.holding.under_way, services.clock)
         self.sync = SyncContext(self)
         self._branches: dict[str, int] = {}
 
-    @property
-    def task_id(self) -> str:
-        return self.task.id
+    async def results(self) -> dict[str, Any]:
+        """The results of the tasks that this one waited for (`after`), by id, in the order given."""
 
-    @property
-    def attempt(self) -> int:
-        return self.task.attempt
+        def look(reader: Reader) -> tuple[list[str], dict[str, tuple[TaskStatus, str | None, str | None]]]:
+            ids = reader.dependencies(self.task.seq)
+            return ids, reader.results_of(ids)
 
-    @property
-    def tenant(self) -> str:
-        return self.task.tenant
-
-    @property
-    def data(self) -> Any:
-        """The task's data, read anew at each call."""
-        return None if self.task.payload is None else json.loads(self.task.payload)
-
-    @property
-    def metadata(self) -> Any:
-        return None if self.task.metadata is None else json.loads(self.task.metadata)
+        ids, found = await self.services.committer.read(look)
+        if gone := [id for id in ids if id not in found]:
+            raise TaskNotFound(
+                f"task {gone[0]}, whose result task {self.task_id} needs, was removed", gone[0]
+            )
+        return {id: None if (text := found[id][1]) is None else json.loads(text) for id in ids}
 
     # Steps
 
@@ -104,12 +89,14 @@ class TaskContext:
             return json.loads(known)
         self.check_parked()
         await self.let_others_pass()
-        before, begun = self.footing.steps, self.services.clock.monotonic()
-        with self.inside(await self.recorder.scope_of(step)):
-            result = await _call(self.services, function, *args, **kwargs)
-        kept = await self.recorder.keep(step, result, validate)
-        self.footing.over(before, self.services.clock.monotonic() - begun)
-        return kept
+        scope = await self.steps.begin(step)
+        try:
+            with self.inside(scope):
+                result = await _call(self.services, function, *args, **kwargs)
+        except BaseException as error:
+            self.steps.failed(scope, error)
+            raise
+        return await self.steps.end(step, scope, result, validate)
 
     async def now(self) -> float:
         """The wall clock in seconds since the epoch, recorded: the same after a crash."""
@@ -126,14 +113,16 @@ class TaskContext:
     async def gather(self, *branches: Awaitable[Any]) -> list[Any]:
         """Run branches side by side, each in a scope of its own; their results in order.
 
-        When one fails the others are cancelled, and its error is raised.
+        When one fails the others are cancelled, and its error is raised. When one has to leave, because the
+        node stops or the task is put back, steps of the others that are under way come to their end first.
         """
         scope = self.scope
         number = self._branches[scope] = self._branches.get(scope, -1) + 1
 
         async def run(place: int, branch: Awaitable[Any]) -> Any:
             with self.inside(f"{scope}/gather{number}.{place}"):
-                return await branch
+                async with self._leaving_politely():
+                    return await branch
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -146,7 +135,8 @@ class TaskContext:
     async def branch(self, key: str) -> AsyncIterator[None]:
         """A scope of its own for code that runs beside other code of the same task."""
         with self.inside(f"{self.scope}/{key}"):
-            yield
+            async with self._leaving_politely():
+                yield
 
     @contextlib.contextmanager
     def validating(self, validate: Callable[[Any], Any]) -> Iterator[None]:
@@ -158,6 +148,16 @@ class TaskContext:
             yield
         finally:
             _validator.reset(token)
+
+    @contextlib.asynccontextmanager
+    async def _leaving_politely(self) -> AsyncIterator[None]:
+        """Around code whose end cancels others."""
+        try:
+            yield
+        except Parked:
+            self.parked = True
+            await self.holding.under_way.others_end(self.scope)
+            raise
 
     # What the transport and the runner need
 
@@ -183,16 +183,11 @@ class TaskContext:
 
     @property
     def scope(self) -> str:
-        position = _position.get()
+        position = current_position()
         return position.scope if position is not None and position.context is self else ""
 
-    @contextlib.contextmanager
-    def inside(self, scope: str) -> Iterator[None]:
-        token = _position.set(Position(self, scope))
-        try:
-            yield
-        finally:
-            _position.reset(token)
+    def inside(self, scope: str) -> contextlib.AbstractContextManager[None]:
+        return within(self, scope)
 
     def step_key(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None

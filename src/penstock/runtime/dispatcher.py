@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from penstock.model.lane import Lane
@@ -10,9 +11,10 @@ from penstock.model.states import TaskStatus
 from penstock.model.task import Claimed, PutBack
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.claims import Claims
-from penstock.runtime.heads import Heads
+from penstock.runtime.heads import Heads, Rival, place_of
+from penstock.runtime.open_ranks import OpenRanks
 from penstock.runtime.put_backs import PutBacks
-from penstock.runtime.ranking import Place, Ranker
+from penstock.runtime.ranking import Ranker
 from penstock.runtime.runner import Runner, Running
 from penstock.runtime.services import Services
 from penstock.runtime.suspects import Suspects
@@ -36,37 +38,43 @@ class Dispatcher:
         self.services = services
         self.admitter = admitter
         self.runner = runner
+        self.ranker: Ranker = services.ranker
         self.paused = False
         self.paused_types: frozenset[str] = frozenset()
         self.open: dict[int, Running] = {}
         self.lanes: dict[int, Lane] = {}
         self.on_idle: Callable[[], None] = lambda: None
-        self.heads = Heads(services.committer, services.shares, self._heads_changed)
+        self.heads = Heads(
+            services.committer, services.shares, lambda: services.ranker.has_flows, self._heads_changed
+        )
         self.claims = Claims(services, node, self.heads)
-        self.suspects = Suspects(services, self._start, runner.returned)
+        self.claims.rival = self.rival
+        self.claims.again = self.dispatch_soon
+        self.suspects = Suspects(services, self._start, runner.returned, lambda lanes: self.notice(*lanes))
+        self.open_ranks = OpenRanks(services, admitter, self.open)
         self.put_backs = PutBacks(services, admitter, self.heads, self.open, max_open)
         self._ready: set[int] = set()
-        self._fresh: dict[int, int] = {}
+        self._fresh: Counter[int] = Counter()
         self._claiming = False
         self._scheduled = False
         self._stopped = False
-        admitter.rival = self.rival
-        admitter.on_rival = self.dispatch_soon
+        admitter.rival = lambda: place_of(self.rival())
+        admitter.on_rival = self._let_rival_in
         services.slots.on_free.append(self.dispatch_soon)
         admitter.on_admitted.append(self.dispatch_soon)
-
-    @property
-    def ranker(self) -> Ranker:
-        return self.services.ranker
 
     @property
     def idle(self) -> bool:
         """Nothing is open, and no lane is known to have claimable tasks."""
         return not self.open and not self._ready and not self._claiming
 
-    def notice(self, *lanes: int) -> None:
-        """These lanes may have claimable tasks."""
+    def notice(self, *lanes: int, of_known_flows: bool = False) -> None:
+        """These lanes may have claimable tasks; `of_known_flows`: none of flows not known to wait."""
         self._ready.update(lanes)
+        if not of_known_flows:
+            self.claims.stale = True
+        if any(self.lanes[lane].pools for lane in lanes if lane in self.lanes):
+            self.services.pools.look_again()
         self._look_at_heads(lanes)
         self.dispatch_soon()
 
@@ -77,12 +85,20 @@ class Dispatcher:
         """Claim nothing more."""
         self._stopped = True
 
-    def rival(self) -> Place | None:
-        """The best-ranked task that has not started, where steps compete and it may be claimed now."""
-        if not self.ranker.preemptive or self.put_backs.full or self._stopped or self.paused:
+    def rival(self) -> Rival | None:
+        """The task in the store that goes first, where steps compete and it may be claimed now, or after a
+        put-back."""
+        if not self.ranker.preemptive or self._stopped or self.paused:
             return None
-        best = self.heads.best(self._may_claim, stage=0)
-        return None if best is None else best[1]
+        if self.put_backs.full:
+            return self.put_backs.best(self._may_claim) if self.put_backs.rested else None
+        return self.heads.best(self._may_claim, stage=0)
+
+    def _let_rival_in(self) -> None:
+        if self.put_backs.full:
+            self.services.loop.call_soon(self.put_backs.give_way, self._may_claim)
+        else:
+            self.dispatch_soon()
 
     def dispatch_soon(self) -> None:
         if not self._scheduled and self._ready and not self._claiming:
@@ -107,10 +123,14 @@ class Dispatcher:
             most,
             lambda tasks, empty: self._claimed(tasks, empty, most),
             lambda error: self._failed(error, most),
+            self.services.pools.set_aside(wanted, self.lanes),
         )
 
     def _wanted(self, most: int) -> dict[int, int]:
         wanted: dict[int, int] = {}
+        pools = self.services.pools
+        if pools.any_blocked and any(self._may_claim(id) and self.lanes[id].pools for id in self._ready):
+            pools.look_again()  # those that were blocked may be better-ranked
         for id in list(self._ready):
             lane = self.lanes.get(id)
             if lane is not None and lane.type not in self.runner.handlers:
@@ -129,6 +149,7 @@ class Dispatcher:
             and id in self._ready
             and lane.type in self.runner.handlers
             and lane.type not in self.paused_types
+            and not self.services.pools.is_blocked(id)
         )
 
     def _room(self, id: int, lane: Lane, most: int) -> int:
@@ -137,20 +158,27 @@ class Dispatcher:
             return most
         ahead = max(8, self.services.slots.limit // 16)
         room = self.admitter.room(lane.model, most) if lane.model else 0
-        room += ahead - waiting - self._fresh.get(id, 0)
+        room += ahead - waiting - self._fresh[id]
         if room <= 0 and self.ranker.preemptive:
             # A better-ranked newcomer is claimed however many wait, or it could not be next.
             rival, worst = self.rival(), self.admitter.worst_of(id)
-            return 1 if rival is not None and worst is not None and rival < worst else 0
+            if rival is None or worst is None or rival.lane != id or not rival.place < worst:
+                return 0
+            return 0 if self.put_backs.stands_behind_its_own(rival) else 1
         return room
 
     def _claimed(self, tasks: list[Claimed], empty: set[int], taken: int) -> None:
         self._claiming = False
+        self.services.pools.claimed()
         self._ready -= empty
         self.admitter.takeovers.claimed(len(tasks))
         if len(tasks) < taken:
             self.services.slots.give(taken - len(tasks))
+        refused = [task for task in tasks if self._refused(task)]
+        tasks = [task for task in tasks if task not in refused] if refused else tasks
         suspects = self.suspects.among(tasks)
+        for task in suspects:
+            self.claims.release(task.seq)
         for task in tasks:
             if task not in suspects and not self._turned_away(task):
                 self._start(task)
@@ -161,6 +189,16 @@ class Dispatcher:
         self.dispatch_soon()
         self.admitter.pump_soon()
 
+    def _refused(self, task: Claimed) -> bool:
+        """A task takes the units it needs; one that can never have them fails."""
+        never = self.services.pools.take(task, self.lanes[task.lane].pools)
+        if never is None:
+            return False
+        self.services.slots.give()
+        self.claims.release(task.seq)
+        self.runner.refuse(task, never)
+        return True
+
     def _turned_away(self, task: Claimed) -> bool:
         """A task that would start too late: it fails as expired, or goes back to where it stands now."""
         if task.deadline is None or task.claim_no > 1:
@@ -169,22 +207,19 @@ class Dispatcher:
         verdict = self.ranker.at_the_head(task, now)
         if verdict == "go":
             return False
+        self.services.pools.give(task)
         self.services.slots.give()
-        self.services.shares.correct(task.flow, -self.claims.charges.pop(task.seq, 0.0))
+        self.claims.release(task.seq)
         if verdict == "expired":
             self.runner.expire(task)
             return True
-        self.services.committer.send(
-            "put_back",
-            [PutBack(task, TaskStatus.QUEUED, now, task.rank, flow=task.flow)],
-            lambda _: self.notice(task.lane),
-            lambda error: None,
-        )
+        self.runner.put_back(PutBack(task, TaskStatus.QUEUED, now, task.rank, flow=task.flow))
         return True
 
     def _failed(self, error: BaseException, taken: int) -> None:
         # Stay "claiming" for a moment: an error that stays must not be asked for in a tight loop.
         log.error("tasks could not be claimed, trying again in a second: %s", error)
+        self.services.pools.claimed()
         self.services.slots.give(taken)
 
         def try_again() -> None:
@@ -205,22 +240,26 @@ class Dispatcher:
     def _start(self, task: Claimed) -> None:
         lane = self.lanes[task.lane]
         running = self.runner.open(task, lane.model)
-        running.context.footing.charge = self.claims.charges.pop(task.seq, 0.0)
+        footing = running.context.footing
+        footing.hold = self.claims.holds.pop(task.seq, None)
         self.open[task.seq] = running
         if lane.model:
-            self._fresh[task.lane] = self._fresh.get(task.lane, 0) + 1
-            running.context.holding.on_first_wait = lambda: self._reached_gate(task.lane)
+            self._fresh[task.lane] += 1
+
+            def reached_gate() -> None:
+                self._fresh[task.lane] -= 1
+                footing.comes_to_gate()
+
+            running.context.holding.on_first_wait = reached_gate
         running.future = self.services.loop.create_task(self.runner.run(running))
         running.future.add_done_callback(lambda _: self._ended(running))
-
-    def _reached_gate(self, lane: int) -> None:
-        self._fresh[lane] -= 1
 
     def _ended(self, running: Running) -> None:
         running.context.holding.reach_gate()  # a handler that never came to the gate
         if self.put_backs.full:
             self._look_at_heads(list(self._ready))
-        self.open.pop(running.task.seq, None)
+        if self.open.get(running.task.seq) is running:  # not a later claim, after the lease was lost
+            del self.open[running.task.seq]
         self.suspects.ended(running.task.seq)
         self.dispatch_soon()
         if not self.open:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from penstock.admission import Ask, Observed
@@ -23,48 +23,20 @@ from penstock.model.step import StepKey
 from penstock.model.usage import Usage
 from penstock.pricing import cost_pico
 from penstock.runtime.admitter import Admitter
-from penstock.runtime.context import TaskContext, current_position, current_validator
+from penstock.runtime.calls import MOST_REFUSALS, OF_THE_ROUTE, WAITED_OUT, Call
+from penstock.runtime.context import current_validator
 from penstock.runtime.flights import Flights
 from penstock.runtime.lines import Afresh
 from penstock.runtime.permit import Caller, Permit
+from penstock.runtime.position import current_position
 from penstock.runtime.recorder import accept
 from penstock.runtime.replies import Route, WireReply, WireRequest, decode_reply, encode_reply
 from penstock.runtime.services import Services
 from penstock.runtime.streaming import relay
+from penstock.runtime.visitor import Visit, Visitor
 from penstock.runtime.weigher import Weighed, Weigher
 
 log = logging.getLogger("penstock.calls")
-
-# Refusals that say "later" about the limit, not about the request: the call goes back to the line by itself.
-WAITED_OUT: dict[Refusal, RefusalKind] = {
-    Refusal.RATE_LIMITED: "limited",
-    Refusal.SLOW_DOWN: "slow_down",
-    Refusal.OVERLOADED: "overloaded",
-    Refusal.CAPACITY: "overloaded",
-}
-MOST_REFUSALS = 10
-# Refusals that say nothing of the request: another key or endpoint may well take it.
-OF_THE_ROUTE = frozenset((Refusal.AUTH, Refusal.NOT_FOUND, Refusal.QUOTA_EXHAUSTED))
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way, with where it comes from."""
-
-    request: WireRequest
-    shape: CallShape
-    routes: Sequence[Route]
-    context: TaskContext | None
-    key: StepKey
-    hide_usage: bool = False
-
-    @property
-    def tenant(self) -> str:
-        return self.context.tenant if self.context is not None else ""
-
-    @property
-    def type(self) -> str:
-        return self.context.task.type if self.context is not None else ""
 
 
 class Exchange:
@@ -112,6 +84,14 @@ class Exchange:
             await context.recorder.record(call.key, "http", encode_reply(reply))
         return reply
 
+    async def visit(
+        self, request: WireRequest, shape: CallShape, routes: Sequence[Route], visitor: Visitor
+    ) -> WireReply:
+        """The reply to a call from outside any task: in line with all others, limited and booked, but not
+        journaled. Raises as `call` does, and `Parked` when the node stops."""
+        key = StepKey("", f"{request.method} {shape.path}", "")
+        return await self._admit_and_send(Call(request, shape, routes, None, key, visitor=visitor))
+
     # One call, as often as it takes to get past the limits of the provider
 
     async def _admit_and_send(self, call: Call) -> WireReply:
@@ -133,6 +113,12 @@ class Exchange:
                 call.routes = others
                 continue
             if isinstance(outcome, WireReply):
+                if outcome.status >= 500 and others and call.visitor is not None:
+                    log.info(
+                        "%s failed with status %d; the call goes elsewhere", route.endpoint, outcome.status
+                    )
+                    call.routes = others
+                    continue
                 return outcome
             reply, report = outcome
             self.refused += 1
@@ -179,6 +165,8 @@ class Exchange:
         context = call.context
         asks = [one.ask for one in weighed]
         afresh = self._afresh(call, weighed)
+        if call.visitor is not None:
+            return await self._visitor_admitted(call.visitor, weighed, afresh)
         if context is None:
             return await self.admitter.admit(asks, Caller(Rank(0, self.services.clock.wall())), afresh)
         context.holding.wait()
@@ -191,14 +179,25 @@ class Exchange:
             context.holding.gave_up()
             raise
         context.holding.call_begins()
-        context.footing.admitted()
+        context.footing.admitted(permit.charged)
         return permit
+
+    async def _visitor_admitted(
+        self, visitor: Visitor, weighed: list[Weighed], afresh: Afresh | None
+    ) -> Permit:
+        for one in weighed:
+            visitor.check(one)
+        with Visit(visitor, weighed[0], self.services) as visit:
+            permit = await self.admitter.admit([one.ask for one in weighed], visit.caller(), afresh)
+            visit.admitted(next(one for one in weighed if one.ask is permit.ask))
+            return permit
 
     async def _send(
         self, call: Call, route: Route, weighed: Weighed, permit: Permit
     ) -> WireReply | tuple[WireReply, RefusalReport]:
         """Send one admitted call; a reply for the caller, or a refusal to wait out."""
         self.calls += 1
+        permit.speaks(call.shape.family)
         started = self.services.clock.monotonic()
         streaming = False
         try:
@@ -289,7 +288,9 @@ class Exchange:
         """Book the usage and journal the reply in one transaction, and return when that is durable."""
         settled, usage, cost = self.booked(call, weighed, permit, facts, started)
         if call.context is None:
-            await settled
+            # A visitor's reply is not journaled and need not wait: until this is durable its hold counts.
+            if call.visitor is None or call.shape.stream:
+                await settled
             return
         await call.context.recorder.record(call.key, "http", encode_reply(reply), usage, cost)
 
@@ -307,7 +308,12 @@ class Exchange:
         future = permit.settle(usage, cost)
         self.admitter.gate.succeeded(permit.ask, now - started, usage.output_tokens, now)
         if call.context is not None:
+            call.context.holding.under_way.counted(call.key.scope)
             call.context.footing.stepped(usage.total, now - started)
+        elif call.visitor is not None:
+            call.visitor.settled(weighed, usage, cost)
+            kind = (call.type, weighed.ask.model, call.tenant)
+            self.services.ranker.sizes.learn(kind, usage.total, now - started)
         return future, usage, cost
 
     async def _failed(

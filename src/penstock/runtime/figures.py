@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from penstock.policies import FlowView
+from penstock.runtime.pool_defaults import PoolDefaults
 
 if TYPE_CHECKING:
     from penstock.runtime.dispatcher import Dispatcher
+    from penstock.runtime.watchdog import Blocked
 
 SETTING = "scheduling"
 # Of more flows only those with the lowest counters are told: whose turn it is.
@@ -47,7 +49,8 @@ class Figures:
     """Counts since the store was made (a crash may lose the last second), and how things stand now.
 
     `size_error` is the mean of |log(true size / estimate)| over `sizes_known` tasks of the present process;
-    `unit` that of sizes and counters; `flows` those with tasks waiting, where shares are measured.
+    `unit` that of sizes and counters; `flows` those with tasks waiting, where shares are measured. `blocked`
+    is how often a coroutine blocked the event loop; `pools` what tasks were seen to use, by type and pool.
     """
 
     put_backs: int = 0
@@ -57,6 +60,8 @@ class Figures:
     sizes_known: int = 0
     unit: str = "seconds"
     flows: dict[str, FlowFigures] = field(default_factory=dict)
+    blocked: int = 0
+    pools: Mapping[str, Mapping[str, tuple[int, float, float]]] = field(default_factory=dict)
 
     def text(self) -> str:
         """How a store keeps them."""
@@ -82,9 +87,11 @@ def flow_figures(views: Iterable[FlowView]) -> dict[str, FlowFigures]:
 class FigureKeeper:
     """Adds what this node did to what the store's figures were before it came."""
 
-    def __init__(self, before: str | None, dispatcher: Dispatcher) -> None:
+    def __init__(self, before: str | None, dispatcher: Dispatcher, blocked: Blocked) -> None:
         self._before = read_figures(before)
         self._dispatcher = dispatcher
+        self._blocked = blocked
+        dispatcher.services.pools.defaults = PoolDefaults(self._before.pools)
 
     def text(self) -> str:
         """The figures as of now."""
@@ -101,4 +108,6 @@ class FigureKeeper:
             int(error.seen),
             ranker.unit,
             flow_figures(shares.flows.view(name) for name in names),
+            before.blocked + self._blocked.count,
+            dispatcher.services.pools.defaults.kept(),
         ).text()

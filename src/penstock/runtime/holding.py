@@ -10,6 +10,7 @@ from typing import Any
 from penstock.model.clock import Clock
 from penstock.model.stopwatch import Stopwatch
 from penstock.runtime.slots import Slots
+from penstock.runtime.under_way import UnderWay
 
 
 class Holding:
@@ -34,6 +35,7 @@ class Holding:
         "_waiting",
         "_watch",
         "on_first_wait",
+        "under_way",
     )
 
     def __init__(self, slots: Slots, clock: Clock, timeout: float | None) -> None:
@@ -50,6 +52,7 @@ class Holding:
         self._timer: asyncio.TimerHandle | None = None
         self._on_timeout: Callable[[], None] | None = None
         self.on_first_wait: Callable[[], None] | None = None
+        self.under_way = UnderWay()
 
     def reach_gate(self) -> None:
         """The attempt comes to the gate for the first time, or never will."""
@@ -86,12 +89,14 @@ class Holding:
         """A permit came with a slot."""
         self._waiting -= 1
         self._calls += 1
+        self.under_way.call_begins()
         self._changed()
 
     def call_ended(self) -> None:
         """The call is over: its slot becomes the handler's, or goes back."""
         self._calls -= 1
         self._keep_or_give()
+        self.under_way.call_ended()
 
     def stream_begins(self, stream: AsyncGenerator[bytes, None]) -> None:
         """The reply of a call comes in parts; one that nobody reads to its end must not outlive the

@@ -12,13 +12,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from penstock.admission import Gate, GateLimits
+from penstock.admission import Gate
 from penstock.errors import StoreBusy, StoreError
-from penstock.llm.profiles import profile_named
-from penstock.model.clock import Clock
+from penstock.model.clock import Clock, SystemClock
 from penstock.model.states import FINAL
-from penstock.model.task import Finish, PutBack
+from penstock.model.task import Ended, Finish, PutBack
 from penstock.pricing import PriceTable
+from penstock.runtime.adjusting import adjust
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.caretakers import (
     LEASE_SECONDS,
@@ -30,6 +30,7 @@ from penstock.runtime.caretakers import (
     Watcher,
 )
 from penstock.runtime.committer import Committer
+from penstock.runtime.cron import Cron
 from penstock.runtime.dispatcher import Dispatcher
 from penstock.runtime.exchange import Exchange
 from penstock.runtime.figures import SETTING as FIGURES
@@ -37,14 +38,19 @@ from penstock.runtime.figures import FigureKeeper
 from penstock.runtime.flights import Flights
 from penstock.runtime.handlers import Handlers
 from penstock.runtime.looper import Looper
+from penstock.runtime.processes import Processes
+from penstock.runtime.progress import OnProgress
 from penstock.runtime.ranking import Ranker
-from penstock.runtime.recovery import restore_gate
+from penstock.runtime.recovery import flows_as_left, restore_gate
+from penstock.runtime.regrading import Regrader
 from penstock.runtime.runner import Runner
 from penstock.runtime.services import Services
 from penstock.runtime.settings import Settings
 from penstock.runtime.shares import Shares
 from penstock.runtime.slots import Slots
 from penstock.runtime.switching import Switcher
+from penstock.runtime.task_pools import TaskPools
+from penstock.runtime.watchdog import Watchdog
 from penstock.runtime.weigher import Weigher
 from penstock.stores.contract import Control, Store, TaskFilter, Transaction
 
@@ -78,51 +84,58 @@ class Node:
         self.id = 0
         self._last_control = 0
         self._pauses: list[str] = []
+        self._next_firing: float | None = None
         self.finished = 0
+        self.on_progress: OnProgress = lambda *told: None
+        self.on_change: Callable[[], None] = lambda: None
+        """hears that another process wrote something"""
+        self.on_others: Callable[[], None] = lambda: None
+        """hears that tasks may have ended which no handler here brought to their end"""
 
     async def start(self) -> None:
         """Take back what an earlier process left, rebuild the gate, and begin to dispatch."""
         settings = self.settings
-        loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="penstock-handler")
         self.committer = Committer(self.store, settings.max_queue_size, self._store_failed)
         await self.committer.start()
+        self.gate = Gate(settings.gate_limits, self.clock.monotonic(), self.clock.wall())
         slots = Slots(settings.max_concurrent)
-        chance = random.Random(settings.seed)
         self.services = Services(
-            self.clock, slots, self.committer, chance, threads, loop, self.ranker, Shares(self.ranker.weight)
+            self.clock,
+            slots,
+            self.committer,
+            random.Random(settings.seed),
+            threads,
+            Processes(settings.processes),
+            asyncio.get_running_loop(),
+            self.ranker,
+            Shares(self.ranker.weight, unit=self.ranker.unit),
+            TaskPools(self.gate.pools),
+            lambda *told: self.on_progress(*told),
         )
         self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
-        self.gate = Gate(self.gate_limits(), self.clock.monotonic(), self.clock.wall())
         await self.committer.run(self._arrive)
         self.admitter = Admitter(self.gate, slots, self.committer, self.clock, self.id, self.services.shares)
         self.services.exchange = Exchange(
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
         )
-        self.runner = Runner(self.services, self.handlers, self._ended, self._returned)
+        self.runner = Runner(self.services, self.handlers, self._ended, self._returned, self._followed)
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
+        _follow_service(self)
         before = await self.committer.run(lambda store: store.setting(FIGURES))
-        self.figures = FigureKeeper(before, self.dispatcher)
-        self.switcher = Switcher(self.services, self.admitter, self.dispatcher)
+        self.watchdog = Watchdog(settings.blocked_after if isinstance(self.clock, SystemClock) else None)
+        self.blocked = self.watchdog.blocked
+        self.figures = FigureKeeper(before, self.dispatcher, self.blocked)
+        self.switcher = Switcher(self.services, self.dispatcher)
         await self.switcher.resume(settings)
         await self._learn_lanes()
-        self.timer = Timer(self.committer, self.dispatcher, self.clock)
-        self._loopers = [
-            self.timer,
-            Rescuer(self.committer, self.dispatcher, self.clock, self.id, self.dispatcher.stop),
-            Watcher(
-                self.store,
-                self.committer,
-                self._changed_by_others,
-                self._last_control,
-                settings.watch_seconds,
-            ),
-            Reporter(self.admitter, self.committer, self.clock, self.id, self.figures.text),
-            Pruner(self.store, self.committer, self.clock, settings.keep.rule),
-        ]
+        self.timer = Timer(self.committer, self.dispatcher, self.clock, lambda: self.on_others())
+        self.cron = Cron(self.committer, self.clock, self._next_firing)
+        self._loopers = _loopers(self)
         for looper in self._loopers:
             await looper.start()
+        self.watchdog.start()
         self.apply_pauses(self._pauses)
         self.dispatcher.notice_all()
 
@@ -146,6 +159,8 @@ class Node:
         except StoreError as error:
             log.warning("this node could not sign off: %s", error)
         await self.committer.stop()
+        self.watchdog.stop()
+        await self.services.processes.close()
         self.services.threads.shutdown(wait=False, cancel_futures=True)
 
     def _sign_off(self, store: Transaction) -> None:
@@ -165,24 +180,23 @@ class Node:
             self._idle.clear()
             await self._idle.wait()
 
-    def gate_limits(self) -> GateLimits:
-        settings = self.settings
-        named = profile_named(settings.profile) if settings.profile else None
-        counts = settings.counts or (named.counts if named is not None else "actual")
-        return settings.limits.for_gate(settings.max_concurrent, counts)
+    def adjust(self, settings: Settings) -> None:
+        """Take on changed limits at once; what runs goes on. Raises `ConfigurationError`, and changes
+        nothing, for settings that need a restart."""
+        adjust(self, settings)
 
     def notice(
         self, lane: int, due_at: float | None = None, flow: str | None = None, size: float = 0.0
     ) -> None:
         """A task was added to this lane; `size` is its estimate in the scarce unit."""
         if lane not in self.dispatcher.lanes:
-            self._learn_lanes_soon()
+            self.in_background(self._learn_lanes())
         if due_at is not None and due_at > self.clock.wall():
             self.timer.expect(due_at)
             return
         if flow is not None:
             self.services.shares.arrive(lane, flow, self.clock.wall(), size)
-        self.dispatcher.notice(lane)
+        self.dispatcher.notice(lane, of_known_flows=True)
 
     def cancel_running(self, seq: int) -> bool:
         """Cancel an open task of this node."""
@@ -230,14 +244,15 @@ class Node:
         if doomed := tuple(one.task for one in asked if one.kind == "cancel" and one.task is not None):
             store.cancel(TaskFilter(seqs=doomed), wall)  # asked while nobody dispatched
         self._pauses = store.pauses()
+        self._next_firing = store.next_firing()
         store.set_setting("strategy", self.ranker.policy.name)  # for clients that add tasks
+        self.ranker.programs.recall(store)
+        flows = flows_as_left(store, self.ranker.unit)
+        self.services.shares.restore(flows, store.waiting_flows(), wall)
         settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
         self.weigher.restore(settled[-1000:])
 
-    def _learn_lanes_soon(self) -> None:
-        self._in_background(self._learn_lanes())
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -253,22 +268,36 @@ class Node:
             assert end.status in FINAL
             self._on_end(end)
 
+    def _followed(self, outcome: Ended) -> None:
+        """The ends of a batch freed tasks that waited for them, or failed them."""
+        if outcome.due_at is not None:
+            self.timer.expect(outcome.due_at)
+        if outcome.lanes:
+            self.dispatcher.notice(*outcome.lanes)
+        if outcome.failed:
+            self.on_others()
+
     def _returned(self, items: list[PutBack]) -> None:
         for item in items:
             if item.due_at is not None:
                 self.timer.expect(item.due_at)
             else:
-                self.dispatcher.notice(item.task.lane)
+                if item.flow is not None:
+                    self.services.shares.arrive(item.task.lane, item.flow, self.clock.wall())
+                self.dispatcher.notice(item.task.lane, of_known_flows=True)
 
     def _changed_by_others(self, controls: Sequence[Control], pauses: Sequence[str]) -> None:
         for control in controls:
             if control.kind == "cancel" and control.task is not None:
                 self.cancel_running(control.task)
             elif control.kind == "strategy":
-                self._in_background(self.switcher.switch_as_asked())
+                self.in_background(self.switcher.switch_as_asked())
         self.apply_pauses(pauses)
         self.timer.expect(self.clock.wall())
-        self._learn_lanes_soon()
+        self.cron.look()
+        self.in_background(self._learn_lanes())
+        self.on_others()
+        self.on_change()
 
     def apply_pauses(self, pauses: Sequence[str]) -> None:
         """Start nothing of what is paused."""
@@ -277,3 +306,35 @@ class Node:
             scope.removeprefix("type:") for scope in pauses if scope.startswith("type:")
         )
         self.dispatcher.dispatch_soon()
+
+
+def _follow_service(node: Node) -> None:
+    """Keep what flows, programs and tasks attain, and rank anew what stands elsewhere for it."""
+    keeper, dispatcher = node.services.shares.keeper, node.dispatcher
+    regrader = Regrader(node.ranker, node.clock, dispatcher.open_ranks.served)
+
+    def served(program: str, amount: float) -> None:
+        keeper.served(program, amount)
+        regrader.served(program)
+
+    def committed() -> None:
+        if regrader.changed() and node.ranker.preemptive:
+            dispatcher.heads.look_again()
+
+    node.ranker.on_served = served
+    node.committer.riders += [keeper, regrader]
+    node.committer.on_commit.append(committed)
+
+
+def _loopers(node: Node) -> list[Looper]:
+    committer, dispatcher, clock = node.committer, node.dispatcher, node.clock
+    return [
+        node.timer,
+        node.cron,
+        Rescuer(committer, dispatcher, clock, node.id, dispatcher.stop, lambda: node.on_others()),
+        Watcher(
+            node.store, committer, node._changed_by_others, node._last_control, node.settings.watch_seconds
+        ),
+        Reporter(node.admitter, committer, clock, node.id, node.figures.text),
+        Pruner(node.store, committer, clock, lambda now: node.settings.retention(now)),
+    ]

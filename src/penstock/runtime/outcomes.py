@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import CallFailed, PenstockError, Refused, ReplyRejected, StoreError
+from penstock.errors import CallFailed, PenstockError, Refused, ReplyRejected, StoreError, WorkerLost
 from penstock.llm.refusals import read_refusal
 from penstock.model.json_text import json_text
 from penstock.runtime.refused_reply import REFUSAL_HEADER
@@ -43,7 +43,7 @@ def judge(error: BaseException) -> Judgement:
     for one in _chain(error):
         if isinstance(one, CallFailed):
             return Judgement(one.reason, str(one), one.retryable, one.retry_after)
-        if isinstance(one, ReplyRejected | StoreError):
+        if isinstance(one, ReplyRejected | StoreError | WorkerLost):
             return Judgement(one.code, str(one), retryable=True)
         if isinstance(one, PenstockError):
             return Judgement(one.code, str(one), retryable=False)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from penstock.admission import Ask, Grant
 from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationState, Settlement
 from penstock.model.usage import Usage
-from penstock.runtime.shares import weight_of
+from penstock.runtime.call_reports import CallReport, Origin
 
 if TYPE_CHECKING:
     from penstock.runtime.admitter import Admitter
@@ -22,7 +23,9 @@ class Caller:
     """Who asks: the task's place in the store and its rank; `task` is `None` outside any task, `lane` then
     -1.
 
-    `stage` 0 goes before 1 whatever the rank (see `ranking.Place`); `flow` is what shares are measured by."""
+    `stage` 0 goes before 1 whatever the rank (see `ranking.Place`); `flow` is what shares are measured by.
+    `behalf` is the task that a call from outside is booked to, and `again` tells how it stands after the
+    policy changed."""
 
     rank: Rank
     task: int | None = None
@@ -32,20 +35,24 @@ class Caller:
     stage: int = 1
     flow: str | None = None
     begun: bool = False
+    behalf: int | None = None
+    again: Callable[[], Caller] | None = field(default=None, compare=False)
 
 
 class Permit:
     """The right to make one call. Exactly one of `settle`, `uncertain`, `release` ends it; the slot stays
-    with the caller, who gives it back by itself."""
+    with the caller, who gives it back by itself. `charged` is what its flow was charged for it."""
 
-    __slots__ = ("_admitter", "_ended", "_sent_at", "ask", "caller", "grant", "id")
+    __slots__ = ("_admitter", "_ended", "_sent_at", "ask", "caller", "charged", "grant", "id", "origin")
 
-    def __init__(self, admitter: Admitter, grant: Grant, ask: Ask, caller: Caller) -> None:
+    def __init__(self, admitter: Admitter, grant: Grant, ask: Ask, caller: Caller, charged: float) -> None:
         self._admitter = admitter
+        self.charged = charged
         self.grant = grant
         self.ask = ask
         self.caller = caller
         self.id = 0
+        self.origin: Origin | None = None
         self._sent_at: float | None = None
         self._ended = False
 
@@ -53,7 +60,7 @@ class Permit:
         """The row that says what is about to be used."""
         ask = self.ask
         return Reservation(
-            task=self.caller.task,
+            task=self.caller.behalf if self.caller.task is None else self.caller.task,
             claim_no=self.caller.claim_no,
             step=self.caller.step,
             type=ask.type,
@@ -67,6 +74,11 @@ class Permit:
             cost_held=ask.cost,
         )
 
+    def speaks(self, family: str) -> None:
+        """What interface the call uses, for whoever is told of it."""
+        if self.origin is not None:
+            self.origin.family = family
+
     def sent(self) -> None:
         """The bytes leave now."""
         self._sent_at = self._admitter.clock.monotonic()
@@ -75,18 +87,24 @@ class Permit:
     def settle(self, usage: Usage, cost: int) -> asyncio.Future[Any]:
         """Book true usage; the future is done when that is durable."""
         self._admitter.gate.settle(self.grant, usage, cost, self._admitter.clock.monotonic())
-        self._admitter.shares.correct(self.caller.flow, usage.total - weight_of(self.ask))
+        shares = self._admitter.shares
+        shares.correct(self.caller.flow, shares.charges.true(usage.total, self.seconds) - self.charged)
+        if usage.total:
+            shares.charges.learn(self.ask, self.seconds)
         return self._end(ReservationState.SETTLED, usage, cost)
 
     def uncertain(self) -> asyncio.Future[Any]:
         """Nobody knows what was billed: book the hold in full."""
         self._admitter.gate.uncertain(self.grant, self._admitter.clock.monotonic())
+        shares = self._admitter.shares
+        used = shares.charges.uncertain(self.charged, self.seconds)
+        shares.correct(self.caller.flow, used - self.charged)
         return self._end(ReservationState.UNCERTAIN, Usage(), 0)
 
     def release(self) -> asyncio.Future[Any]:
         """Nothing left this machine: give everything back."""
         self._admitter.gate.release(self.grant, self._admitter.clock.monotonic())
-        self._admitter.shares.correct(self.caller.flow, -weight_of(self.ask))
+        self._admitter.shares.correct(self.caller.flow, -self.charged)
         return self._end(ReservationState.RELEASED, Usage(), 0)
 
     def abandon(self) -> None:
@@ -95,8 +113,21 @@ class Permit:
         self._admitter.slots.give()
 
     @property
+    def seconds(self) -> float:
+        """How long the call has been under way."""
+        return 0.0 if self._sent_at is None else self._admitter.clock.monotonic() - self._sent_at
+
+    @property
     def ended(self) -> bool:
         return self._ended
+
+    def _tell(self, ended_at: float, settlement: Settlement) -> None:
+        """Tell who wants to know that this call is over, and durably so."""
+        if self.origin is not None:
+            durable_at = self._admitter.clock.monotonic()
+            report = CallReport(self.ask, self.origin, ended_at, durable_at, settlement)
+            for listener in self._admitter.on_call:
+                listener(report)
 
     def _end(self, state: ReservationState, usage: Usage, cost: int) -> asyncio.Future[Any]:
         self._ended = True
@@ -114,6 +145,7 @@ class Permit:
         )
 
         def deliver(outcomes: list[bool]) -> None:
+            self._tell(now, settlement)
             if not future.done():
                 future.set_result(outcomes)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -12,10 +13,10 @@ from penstock.model.standing import Program, Standing, read_standing, standing_t
 from penstock.model.task import Claimed, NewTask, Waiting
 from penstock.policies import Guarded
 from penstock.policies.deadline import Deadline, expired
+from penstock.runtime.charges import Unit
+from penstock.runtime.programs import Programs
 from penstock.runtime.sizes import Kind, Sizes
 from penstock.stores.contract import Reader
-
-Unit = Literal["tokens", "seconds"]
 
 
 class Place(NamedTuple):
@@ -36,15 +37,19 @@ class Ranker:
         self.use(policy)
         self.unit: Unit = unit
         self.sizes = Sizes()
-        self.programs: dict[str, Program] = {}
+        self.programs = Programs()
+        self.on_served: Callable[[str, float], None] = lambda program, amount: None
+        self.tenant_weights: Mapping[str, float] = {}
 
     def use(self, policy: Policy) -> None:
         """Switch the policy; what waits has to be ranked anew by the caller."""
         self.policy = policy if isinstance(policy, Guarded) else Guarded(policy)
+        self.follows_programs = _follows_programs(self.policy.policy)
 
     def weight(self, flow: str) -> float:
-        """The share of a flow under the policy in force."""
-        return self.policy.weight(flow)
+        """The share of a flow under the policy in force; of tenants that were granted a weight, that one."""
+        granted = self.tenant_weights.get(flow) if self.tenant_weights else None
+        return self.policy.weight(flow) if granted is None else granted
 
     @property
     def has_flows(self) -> bool:
@@ -68,7 +73,9 @@ class Ranker:
 
     def enter(self, task: NewTask, size: float, seconds: float, now: float) -> None:
         """Give a new task its standing, rank and flow. `size` in the scarce unit, 0 when nobody knows."""
-        program = self._joined(task.program, task.entered_at or now, size)
+        program = None
+        if task.program is not None:
+            program = self.programs.join(task.program, task.entered_at or now, size)
         standing = Standing(
             task.entered_at,
             task.priority,
@@ -97,31 +104,41 @@ class Ranker:
             program=None if task.program is None else self.programs.get(task.program),
         )
 
-    def learn_programs(self, reader: Reader, tasks: Sequence[Waiting]) -> None:
+    def learn_programs(self, reader: Reader, tasks: Sequence[Claimed | Waiting]) -> None:
         """Get to know the programs of these tasks, as the store has them."""
-        for id in {task.program for task in tasks if task.program is not None} - self.programs.keys():
-            known = reader.program(id)
-            if known is not None:
-                self.programs[id] = Program(id, *known)
+        self.programs.learn(reader, [task.program for task in tasks if task.program is not None])
 
-    def again(self, task: Waiting, now: float) -> tuple[int, Rank, str | None]:
-        """A waiting task's rank and flow under the policy in force."""
+    def again(
+        self, task: Waiting, now: float, program: Program | None = None
+    ) -> tuple[int, Rank, str | None]:
+        """A waiting task's rank and flow under the policy in force; `program` where that is known better."""
         standing = self.standing(task)
+        if program is not None:
+            standing = replace(standing, program=program)
         return task.seq, self.policy.rank(standing, now), self.policy.flow(standing)
+
+    def rank_of_program(self, program: Program, now: float) -> Rank:
+        """The rank of a task of this program that is like any other."""
+        return self.policy.rank(Standing(program.entered_at, program=program), now)
+
+    def latest(self, standing: Standing) -> Standing:
+        """With all that other tasks of the program were served since."""
+        if standing.program is None:
+            return standing
+        return replace(standing, program=self.programs.get(standing.program.id) or standing.program)
 
     def stepped(self, standing: Standing, tokens: int, seconds: float, now: float) -> Standing:
         """The standing after a step; its program has attained the same."""
-        service = float(tokens) if self.unit == "tokens" else seconds
-        if standing.program is not None:
-            # Other tasks of the program may have been served since this one was ranked.
-            latest = self.programs.get(standing.program.id, standing.program)
-            standing = replace(standing, program=latest)
-        after = self.policy.stepped(standing, service, seconds, now)
+        service = self.service(tokens, seconds)
+        after = self.policy.stepped(self.latest(standing), service, seconds, now)
         if after.program is not None:
-            self.programs[after.program.id] = after.program
+            self.programs.put(after.program)
+            if service > 0:
+                self.on_served(after.program.id, service)
         return after
 
     def service(self, tokens: int, seconds: float) -> float:
+        """What was used, in the scarce unit."""
         return float(tokens) if self.unit == "tokens" else seconds
 
     def expected(self, kind: Kind, tokens: float | None = None) -> tuple[float, float]:
@@ -133,14 +150,13 @@ class Ranker:
         likely_seconds = seconds.mean if seconds is not None else 0.0
         return (likely_tokens if self.unit == "tokens" else likely_seconds), likely_seconds
 
-    def _joined(self, id: str | None, entered_at: float, size: float) -> Program | None:
-        if id is None:
-            return None
-        known = self.programs.get(id)
-        joined = (
-            Program(id, entered_at, size)
-            if known is None
-            else Program(id, known.entered_at, known.size + size, known.attained)
+
+def _follows_programs(policy: Policy) -> bool:
+    """Whether a task's rank changes as its program is served."""
+    with suppress(Exception):  # `Guarded` tells of those, with a task of somebody's
+        fresh, served = (
+            policy.rank(Standing(0.0, program=Program("", 0.0, 1e6, attained)), 0.0)
+            for attained in (0.0, 1e5)
         )
-        self.programs[id] = joined
-        return joined
+        return fresh != served
+    return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from penstock.errors import ConfigurationError
@@ -23,8 +24,11 @@ REFUSED = "strategy_refused"
 RANKED_BY = "ranked_by"
 IN_FORCE = "strategy"
 
-# One transaction each: no other commit waits longer than a chunk takes.
-CHUNK = 1_500
+# One transaction each: no other commit waits longer than a chunk takes. The first is as large as is quick
+# anywhere, the others as large as takes `CHUNK_SECONDS` on this machine, as busy as it is.
+CHUNK = 1_000
+LEAST_CHUNK, MOST_CHUNK = 100, 4_000
+CHUNK_SECONDS = 0.03
 BEST_FIRST = 4_000
 
 
@@ -90,12 +94,26 @@ def policy_for(store: Store | None, settings: Settings) -> Policy:
         ) from error
 
 
-def chunks(seqs: Sequence[int]) -> Iterator[list[int]]:
-    """What one transaction ranks anew, each time, of tasks that are given best first."""
-    # The next to go best first; the others as they lie in the file, which is twice as quick.
-    ordered = [*seqs[:BEST_FIRST], *sorted(seqs[BEST_FIRST:])]
-    for begin in range(0, len(ordered), CHUNK):
-        yield ordered[begin : begin + CHUNK]
+class Chunks:
+    """What one transaction after another ranks anew, of tasks that are given best first."""
+
+    def __init__(self, seqs: Sequence[int]) -> None:
+        # The next to go best first; the others as they lie in the file, which is twice as quick.
+        self._left = [*seqs[:BEST_FIRST], *sorted(seqs[BEST_FIRST:])]
+        self._at = 0
+        self.size = CHUNK
+
+    def take(self) -> list[int]:
+        """The next chunk; empty behind the last."""
+        chunk = self._left[self._at : self._at + self.size]
+        self._at += len(chunk)
+        return chunk
+
+    def took(self, seconds: float) -> None:
+        """How long the transaction of a chunk took: the next are as large as fits."""
+        fitting = self.size * CHUNK_SECONDS / max(seconds, 1e-3)
+        grown = min(fitting, self.size * 1.25, MOST_CHUNK)
+        self.size = round(max(grown, self.size / 2, LEAST_CHUNK))
 
 
 def rerank(store: Transaction, ranker: Ranker, seqs: Sequence[int], now: float) -> int:
@@ -123,7 +141,10 @@ def rerank_store(store: Store, told: Told, now: float) -> int:
     """Switch a store that nobody dispatches; how many waiting tasks were ranked anew."""
     ranker, count = Ranker(told.policy()), 0
     store.run(lambda tx: begin_reranking(tx, told))
-    for chunk in chunks(store.read(lambda reader: reader.waiting_seqs())):
+    chunks = Chunks(store.read(lambda reader: reader.waiting_seqs()))
+    while chunk := chunks.take():
+        begun = time.monotonic()
         count += store.run(lambda tx, seqs=chunk: rerank(tx, ranker, seqs, now))  # type: ignore[misc]
+        chunks.took(time.monotonic() - begun)
     store.run(lambda tx: end_reranking(tx, told))
     return count

@@ -9,20 +9,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from penstock.admission import Reject
 from penstock.errors import Parked, PenstockError, StoreError
 from penstock.model.json_text import json_text
 from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
-from penstock.model.task import Claimed, Finish, PutBack
-from penstock.runtime.context import Position, TaskContext, _position
+from penstock.model.task import Claimed, Ended, Finish, PutBack
+from penstock.runtime.context import TaskContext
 from penstock.runtime.figures import Deadlines
-from penstock.runtime.handlers import Handlers
+from penstock.runtime.handlers import Handler, Handlers
 from penstock.runtime.outcomes import Judgement, judge
+from penstock.runtime.position import enter
 from penstock.runtime.services import Services
 
 log = logging.getLogger("penstock.tasks")
 
 SAMPLE = 16
+
+_NOT_STORABLE = "result_not_storable"
 
 
 class Running:
@@ -49,13 +53,15 @@ class Runner:
         handlers: Handlers,
         on_end: Callable[[list[Finish]], None],
         on_put_back: Callable[[list[PutBack]], None],
+        on_followed: Callable[[Ended], None],
     ) -> None:
         self.services = services
         self.handlers = handlers
         self._on_end = on_end
         self.returned = on_put_back
+        self._on_followed = on_followed
         self._ends: list[Finish] = []
-        self._attempts = 0
+        self._completions = 0
         self.deadlines = Deadlines()
 
     def open(self, task: Claimed, model: str) -> Running:
@@ -65,17 +71,14 @@ class Runner:
     async def run(self, running: Running) -> None:
         """One attempt, to its end. Never raises but for what ends the loop."""
         context = running.context
-        _position.set(Position(context, ""))
+        enter(context)
         context.holding.begin(lambda: self.leave(running, "timeout"))
         running.begun = True
+        completed = False
         try:
             context.check_parked()
             handler = self.handlers[running.task.type]
-            if handler.is_async:
-                result = await handler.function(context)
-            else:
-                result = await self.services.in_thread(handler.function, context)
-            self._completed(running, result)
+            completed = self._completed(running, await self._call(handler, context))
         except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
             self._interrupted(running, error)
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -84,19 +87,29 @@ class Runner:
             self._raised(running, error)
         finally:
             context.parked = True  # what outlives its attempt makes no more steps
+            self.services.pools.give(running.task)  # with the slot, or its next taker finds too little
             context.holding.end()
-            self._learn(running)
+            context.footing.ended(completed)
+            self.services.pools.learn(running.task.type, context.uses)
+
+    async def _call(self, handler: Handler, context: TaskContext) -> Any:
+        try:
+            if handler.run == "async":
+                return await handler.function(context)
+            if handler.run == "thread":
+                return await self.services.in_thread(handler.function, context)
+            return await self.services.in_process(handler.function, context.data)
+        finally:
+            context.last_words()  # before the end, behind which the fence lets nothing more through
 
     def _learn(self, running: Running) -> None:
-        """What this attempt used teaches what others like it will use."""
+        """What a completed task used teaches what others like it will use."""
         task, footing = running.task, running.context.footing
-        seconds = self.services.clock.wall() - task.claimed_at
-        footing.ended(seconds)
-        self._attempts += 1
+        self._completions += 1
         # Tasks without steps are short and many: a sample tells enough of them.
-        if footing.steps or self._attempts % SAMPLE == 0:
+        if footing.steps or self._completions % SAMPLE == 1:
             kind = (task.type, running.model, task.tenant)
-            self.services.ranker.sizes.learn(kind, footing.tokens, footing.seconds or seconds)
+            self.services.ranker.sizes.learn(kind, *footing.whole())
 
     def leave(self, running: Running, reason: str) -> None:
         """Cancel the attempt: `cancel`, `timeout` or `stop`."""
@@ -105,6 +118,12 @@ class Runner:
             running.context.parked = True
             if running.begun:  # cancelled any earlier, it would never come to its own end
                 running.future.cancel()
+
+    def refuse(self, task: Claimed, never: Reject) -> None:
+        """Fail a task that can never have the units of pools that it needs."""
+        error = json.dumps({"code": never.code, "message": never.message})
+        now = self.services.clock.wall()
+        self._end(Finish(task, TaskStatus.FAILED, now, error=error, keep=read_options(task.options).keep))
 
     def expire(self, task: Claimed) -> None:
         """Fail a task whose deadline passed before it could start."""
@@ -115,7 +134,8 @@ class Runner:
         error = json.dumps({"code": "expired", "message": message})
         self._end(Finish(task, TaskStatus.FAILED, now, error=error, keep=read_options(task.options).keep))
 
-    def _completed(self, running: Running, result: Any) -> None:
+    def _completed(self, running: Running, result: Any) -> bool:
+        """Whether the result can be kept."""
         if result is None:
             text = None
         else:
@@ -124,20 +144,23 @@ class Runner:
             except (TypeError, ValueError) as error:
                 message = f"the handler of {running.task.type!r} returned what is no JSON: {error}"
                 self._failed(running, Judgement("result_not_json", message, retryable=False))
-                return
+                return False
         wall = self.services.clock.wall()
         self.deadlines.ended(running.task.deadline, wall)
         self._compare(running)
+        self._learn(running)
         self._end(Finish(running.task, TaskStatus.COMPLETED, wall, text, keep=running.context.options.keep))
+        return True
 
     def _compare(self, running: Running) -> None:
         """Track how far the estimate of this task's size was off."""
         task, footing, ranker = running.task, running.context.footing, self.services.ranker
         if task.standing is None or not (estimate := footing.standing.size):
             return
-        seconds = self.services.clock.wall() - task.claimed_at
-        true = footing.standing.attained or ranker.service(footing.tokens, footing.seconds or seconds)
-        ranker.sizes.compare(estimate, true)
+        tokens, seconds = footing.whole()
+        true = tokens if ranker.unit == "tokens" else seconds
+        if true is not None:
+            ranker.sizes.compare(estimate, true)
 
     def _interrupted(self, running: Running, error: BaseException) -> None:
         """A task group wraps what its branches raised; a handler that cancels itself fails."""
@@ -183,31 +206,40 @@ class Runner:
             message = f"handler and calls took longer than the timeout of {limit:g} seconds"
             self._failed(running, Judgement("timeout", message, retryable=True))
         else:
-            self._put_back(running)
-
-    def _put_back(self, running: Running) -> None:
-        self._send_back(running, TaskStatus.QUEUED)
+            self._send_back(running, TaskStatus.QUEUED)
 
     def _send_back(
         self, running: Running, status: TaskStatus, due_at: float | None = None, error: str | None = None
     ) -> None:
         task = running.task
-        item = PutBack(
-            task,
-            status,
-            self.services.clock.wall(),
-            task.rank,
-            due_at,
-            error,
-            flow=task.flow,
-            standing=running.context.footing.text(),
+        self.put_back(
+            PutBack(
+                task,
+                status,
+                self.services.clock.wall(),
+                task.rank,
+                due_at,
+                error,
+                flow=task.flow,
+                standing=running.context.footing.text(),
+            )
         )
+
+    def put_back(self, item: PutBack) -> None:
+        """Let a claimed task wait again; one with which that cannot be done fails."""
 
         def deliver(outcomes: list[bool]) -> None:
             if outcomes[0]:
                 self.returned([item])
 
-        self.services.committer.send("put_back", [item], deliver, _lost)
+        def fail(error: BaseException) -> None:
+            if isinstance(error, StoreError):
+                _lost(error)
+                return
+            why = Judgement("not_storable", f"it could not be put back: {type(error).__name__}", False)
+            self._end(Finish(item.task, TaskStatus.FAILED, item.at, error=why.as_text(item.task.attempt)))
+
+        self.services.committer.send("put_back", [item], deliver, fail)
 
     def _end(self, end: Finish) -> None:
         if not self._ends:
@@ -217,30 +249,38 @@ class Runner:
     def _flush(self) -> None:
         ends, self._ends = self._ends, []
 
-        def deliver(outcomes: list[bool]) -> None:
-            self._on_end(
-                ends if all(outcomes) else [end for end, kept in zip(ends, outcomes, strict=True) if kept]
-            )
+        def deliver(outcomes: list[Ended]) -> None:
+            self._stored(ends, outcomes)
 
         def fail(error: BaseException) -> None:
             self._not_stored(ends, error)
 
         self.services.committer.send("finish", ends, deliver, fail)
 
+    def _stored(self, ends: list[Finish], outcomes: list[Ended]) -> None:
+        self._on_end(
+            ends if all(outcomes) else [end for end, kept in zip(ends, outcomes, strict=True) if kept]
+        )
+        for outcome in set(outcomes):  # one for the whole batch, as a rule
+            if outcome.lanes or outcome.failed or outcome.due_at is not None:
+                self._on_followed(outcome)
+
     def _not_stored(self, ends: list[Finish], error: BaseException) -> None:
         """The store refused these ends: one by one, so that only the culprit fails, and that it does fail."""
-        if isinstance(error, StoreError) or (len(ends) == 1 and ends[0].result is None):
+        if isinstance(error, StoreError) or (len(ends) == 1 and _NOT_STORABLE in (ends[0].error or "")):
             _lost(error)
         elif len(ends) == 1:
-            message = f"its result cannot be stored: {error}"
-            why = Judgement("result_not_storable", message, retryable=False).as_text(ends[0].task.attempt)
+            message = f"its end cannot be stored: {type(error).__name__}"
+            if ends[0].result is not None:
+                message = f"its result cannot be stored: {error}"
+            why = Judgement(_NOT_STORABLE, message, retryable=False).as_text(ends[0].task.attempt)
             self._end(replace(ends[0], status=TaskStatus.FAILED, result=None, error=why))
         else:
             for end in ends:
                 self.services.committer.send(
                     "finish",
                     [end],
-                    lambda outcomes, end=end: self._on_end([end] if outcomes[0] else []),  # type: ignore[misc]
+                    lambda outcomes, end=end: self._stored([end], outcomes),  # type: ignore[misc]
                     lambda error, end=end: self._not_stored([end], error),  # type: ignore[misc]
                 )
 

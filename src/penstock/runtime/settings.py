@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal
 
 from penstock.admission import Budget, Concurrency, GateLimits, RateLimit
+from penstock.llm.profiles import profile_named
 from penstock.model.usage import to_pico
 from penstock.stores.contract import Retention
 
@@ -103,7 +104,9 @@ class Settings:
     `strategy` orders what waits, with `strategy_settings`; `None`: as the store was told last, `priority` if
     nobody did. `size_in` is the unit in which strategies measure tasks; `None`: tokens where tokens per
     minute are limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None`
-    takes it from its profile.
+    takes it from its profile. `processes` run functions that compute (`None`: one per core); a coroutine that
+    blocks the loop for more than `blocked_after` seconds is named in the log. `cache_bytes` bounds what is
+    kept of replies that may be used again.
     """
 
     store: str = "penstock.db"
@@ -115,12 +118,15 @@ class Settings:
     max_open: int | None = None
     max_queue_size: int | None = None
     threads: int = 32
+    processes: int | None = None
+    blocked_after: float | None = 0.5
     limits: Limits = field(default_factory=Limits)
     prices: Mapping[str, Any] = field(default_factory=dict)
     profile: str | None = None
     counts: Literal["actual", "reserved"] | None = None
     reserve: Literal["learned", "cap"] = "learned"
     keep: Keep = field(default_factory=Keep)
+    cache_bytes: int | None = 100_000_000
     seed: int | None = None
     watch_seconds: float = 0.025
 
@@ -136,6 +142,17 @@ class Settings:
         by_tokens = any(limit is not None for limit in limits)
         by_tokens = by_tokens or any(rate.dimension == "tokens" for rate in self.limits.rates)
         return "tokens" if by_tokens else "seconds"
+
+    @property
+    def gate_limits(self) -> GateLimits:
+        """The limits in the words of the gate."""
+        named = profile_named(self.profile) if self.profile else None
+        counts = self.counts or (named.counts if named is not None else "actual")
+        return self.limits.for_gate(self.max_concurrent, counts)
+
+    def retention(self, now: float) -> Retention:
+        """What may be removed now."""
+        return replace(self.keep.rule(now), max_cache_bytes=self.cache_bytes)
 
     @property
     def open_limit(self) -> int:

@@ -1,45 +1,76 @@
 """Shares: what flows have been charged on this node, where the policy measures any.
 
-A claim holds the estimate of a task's first step; a reservation replaces it, settlement corrects it, release
-gives it back. Without a flow every call here does nothing.
+A claim holds the estimate of a task's first reservation; that one takes its place, settlement corrects it,
+release gives it back. Without a flow every call here does nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import repeat
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
+from penstock.model.flow_standing import FlowStanding
 from penstock.policies import Flows
+from penstock.runtime.charges import Charges, Unit
+from penstock.runtime.claim_holds import ClaimHold, ClaimHolds
+from penstock.runtime.keeper import Keeper
 
-if TYPE_CHECKING:
-    from penstock.admission import Ask
+# Idle flows that are remembered, up to twice as many: those that have the most to make up for.
+MOST_IDLE = 10_000
 
 
 class Shares:
-    """The flows' counters, and which flows have tasks waiting in which lane."""
+    """The flows' counters, and which flows have tasks waiting in which lane.
 
-    def __init__(self, weight: Callable[[str], float]) -> None:
+    What is in line is compared by `counter`: all that was charged but the holds of tasks that wait at the
+    gate, for these have got nothing yet. Whom to claim next is picked with these holds, so that claims ahead
+    of the gate go round. `arrivals` counts the tasks that came, `visitors` the calls from outside any task
+    that wait at the gate, by flow.
+    """
+
+    def __init__(
+        self, weight: Callable[[str], float], keeper: Keeper | None = None, unit: Unit = "tokens"
+    ) -> None:
         self.flows = Flows(weight)
+        self.charges = Charges(unit)
+        self.holds = ClaimHolds(self.flows)
+        self.keeper = Keeper() if keeper is None else keeper
+        self.keeper.standing_of = self._standing
         self.waiting: dict[int, set[str]] = {}
-        self._typical: dict[str, float] = {}
-        self._any = 0.0
+        self.arrivals = 0
+        self.visitors: Counter[str] = Counter()
 
     def counter(self, flow: str | None) -> float:
         """Service per weight that a flow was charged; 0 where no shares are measured."""
-        return 0.0 if flow is None else self.flows.view(flow).counter
+        return 0.0 if flow is None else self.flows.counter(flow, self.holds.ahead.get(flow, 0.0))
 
-    def typical(self, flow: str) -> float:
-        """What a task of this flow is expected to take, before its own estimate is seen."""
-        return self._typical.get(flow) or self._any or 1.0
+    def charge(self, flow: str | None, amount: float) -> None:
+        if flow is not None:
+            self.flows.charge(flow, amount)
+            self.keeper.moved(flow)
+
+    def correct(self, flow: str | None, delta: float) -> None:
+        if flow is not None:
+            self.flows.correct(flow, delta)
+            self.keeper.moved(flow)
+
+    def restore(self, standings: Iterable[FlowStanding], waiting: list[tuple[int, str]], now: float) -> None:
+        """How the flows stood when this store was left, and which of them have tasks waiting now."""
+        names = {flow for _, flow in waiting}
+        for one in standings:
+            since = one.waiting_since if one.flow in names else None
+            self.flows.restore(one.flow, one.counter, one.turn, since)
+        self.replace(waiting, now)
+        self.flows.forget_idle(MOST_IDLE)
 
     def arrive(self, lane: int, flow: str, now: float, size: float = 0.0) -> None:
         """A task of this flow, of this estimated size, waits in this lane."""
         if size > 0:
-            self._learn(flow, size)
+            self.holds.guess = size
+        self.arrivals += 1
         self.waiting.setdefault(lane, set()).add(flow)
-        self.flows.arrive(flow, now)
+        self._arrive(flow, now)
 
     def replace(self, waiting: list[tuple[int, str]], now: float) -> None:
         """What the store says of all lanes."""
@@ -49,50 +80,78 @@ class Shares:
         before = {flow for flows in self.waiting.values() for flow in flows}
         after = {flow for flows in fresh.values() for flow in flows}
         self.waiting = fresh
-        for flow in before - after:
-            self.flows.leave(flow)
+        for flow in sorted(before - after - self.visitors.keys()):
+            self._leave(flow)
         for flow in sorted(after):
-            self.flows.arrive(flow, now)
+            self._arrive(flow, now)
 
-    def pick(self, lane: int, count: int) -> Counter[str]:
-        """How many tasks of which flow go next in this lane; each pick is charged a typical estimate."""
-        mine = self.waiting.get(lane, set())
+    def ran_dry(self, lane: int, flow: str) -> None:
+        """Nothing of this flow waits in this lane any more."""
+        self.waiting.get(lane, set()).discard(flow)
+        self._leave_unless_waiting(flow)
 
-        def heads(flow: str) -> Iterator[float]:
-            return repeat(self.typical(flow)) if flow in mine else iter(())
-
-        return Counter(self.flows.pick_many(count, heads)) if mine else Counter()
-
-    def claimed(self, lane: int, flow: str, asked: int, sizes: list[float]) -> list[float]:
-        """What a claim brought of a flow: the charge that each task holds now. Nothing more waits in a flow
-        that gave less than was asked."""
-        charged = self.typical(flow)
-        if len(sizes) < asked:
-            self.flows.refund(flow, (asked - len(sizes)) * charged)
-            self.waiting.get(lane, set()).discard(flow)
-            if not any(flow in flows for flows in self.waiting.values()):
-                self.flows.leave(flow)
-        charges = [size if size > 0 else charged for size in sizes]
-        for charge in charges:
-            self.flows.correct(flow, charge - charged)
-        for charge in charges:
-            self._learn(flow, charge)
-        return charges
-
-    def _learn(self, flow: str, size: float) -> None:
-        known = self._typical.get(flow)
-        self._typical[flow] = size if known is None else known + 0.05 * (size - known)
-        self._any = self._any + 0.05 * (size - self._any) if self._any else size
-
-    def charge(self, flow: str | None, amount: float) -> None:
+    def visit(self, flow: str | None, now: float) -> None:
+        """A call from outside any task waits at the gate."""
         if flow is not None:
-            self.flows.charge(flow, amount)
+            self.visitors[flow] += 1
+            self._arrive(flow, now)
 
-    def correct(self, flow: str | None, delta: float) -> None:
+    def went(self, flow: str | None) -> None:
+        """It waits no longer."""
         if flow is not None:
-            self.flows.correct(flow, delta)
+            self.visitors[flow] -= 1
+            if not self.visitors[flow]:
+                del self.visitors[flow]
+                self._leave_unless_waiting(flow)
 
+    def lowest(self, lane: int, count: int) -> tuple[list[str], float]:
+        """The flows with tasks waiting in this lane whose turn comes first, and those that would be among
+        them but for what waits at the gate; and the counter of the next one."""
+        mine = self.waiting.get(lane)
+        if not mine:
+            return [], math.inf
+        found = self.flows.lowest(count + 1, mine)
+        beyond = self.counter(found.pop()) if len(found) > count else math.inf
+        return found + [flow for flow in self.holds.ahead if flow in mine and flow not in found], beyond
 
-def weight_of(ask: Ask) -> float:
-    """What a call is expected to use of its flow's share, in tokens."""
-    return ask.input_tokens + ask.output_mean
+    def pick(self, lane: int, count: int, first: str | None = None) -> dict[str, list[ClaimHold]]:
+        """What goes next in this lane, by flow: a hold for each task to claim. `first` goes before all."""
+        mine = self.waiting.get(lane)
+        return self.holds.pick(lane, mine, count, first) if mine else {}
+
+    def claimed(self, holds: list[ClaimHold], sizes: list[float]) -> list[ClaimHold]:
+        """Of these holds of one flow, those of the tasks that a claim brought, of such sizes; the others are
+        given back, for nothing more waits in that flow."""
+        for hold in holds[len(sizes) :]:
+            self.holds.drop(hold)
+        if len(sizes) < len(holds):
+            self.ran_dry(holds[0].lane, holds[0].flow)
+        for hold, size in zip(holds, sizes, strict=False):
+            self.holds.tell(hold, size)
+        return holds[: len(sizes)]
+
+    def ended(self, hold: ClaimHold, used: float, completed: bool) -> None:
+        """An attempt is over without a call after it used so much."""
+        self.holds.ended(hold, used, completed)
+        if used > 0:
+            self.correct(hold.flow, used)
+
+    def _arrive(self, flow: str, now: float) -> None:
+        self.flows.arrive(flow, now)
+        self.keeper.moved(flow)
+
+    def _leave_unless_waiting(self, flow: str) -> None:
+        if flow not in self.visitors and not any(flow in flows for flows in self.waiting.values()):
+            self._leave(flow)
+
+    def _leave(self, flow: str) -> None:
+        self.flows.leave(flow)
+        self.flows.forget_idle(MOST_IDLE)
+        self.keeper.moved(flow)
+
+    def _standing(self, flow: str) -> FlowStanding:
+        """As it would be without the claims of this node, which a next life makes anew."""
+        view = self.flows.view(flow)
+        return FlowStanding(
+            flow, self.flows.counter(flow, self.holds.of(flow)), view.turn, view.waiting_since
+        )

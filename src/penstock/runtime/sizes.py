@@ -35,14 +35,11 @@ class Sizes:
         self._seconds: dict[Kind, Moments] = {}
         self.error = Moments(_MEMORY)
 
-    def learn(self, kind: Kind, tokens: float, seconds: float) -> None:
-        """One more task of this kind ended after so much service."""
-        for wider in _widening(kind):
-            if len(self._seconds) >= _MOST_KINDS and wider not in self._seconds:
-                self._tokens.clear()
-                self._seconds.clear()
-            self._tokens.setdefault(wider, Moments(_MEMORY)).add(tokens)
-            self._seconds.setdefault(wider, Moments(_MEMORY)).add(seconds)
+    def learn(self, kind: Kind, tokens: float | None, seconds: float | None) -> None:
+        """One more task of this kind was completed after so much service in all; `None`: nobody knows."""
+        for learned, service in ((self._tokens, tokens), (self._seconds, seconds)):
+            if service is not None:
+                _learn(learned, kind, service)
 
     def compare(self, estimate: float, true: float) -> None:
         """A task whose size was estimated turned out to be so large."""
@@ -56,6 +53,13 @@ class Sizes:
     def seconds(self, kind: Kind) -> Expected | None:
         """The seconds of handler and calls such a task takes."""
         return _known(self._seconds, kind)
+
+
+def _learn(learned: dict[Kind, Moments], kind: Kind, service: float) -> None:
+    for wider in dict.fromkeys(_widening(kind)):
+        if len(learned) >= _MOST_KINDS and wider not in learned:
+            learned.clear()
+        learned.setdefault(wider, Moments(_MEMORY)).add(service)
 
 
 def _widening(kind: Kind) -> tuple[Kind, Kind, Kind]:

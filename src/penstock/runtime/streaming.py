@@ -11,7 +11,8 @@ from penstock.runtime.replies import WireReply
 from penstock.runtime.weigher import Weighed
 
 if TYPE_CHECKING:
-    from penstock.runtime.exchange import Call, Exchange
+    from penstock.runtime.calls import Call
+    from penstock.runtime.exchange import Exchange
 
 
 async def relay(

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.errors import ConfigurationError
-from penstock.runtime.admitter import Admitter
 from penstock.runtime.dispatcher import Dispatcher
 from penstock.runtime.reranking import (
     ASKED,
     RANKED_BY,
     REFUSED,
+    Chunks,
     Told,
     begin_reranking,
-    chunks,
     end_reranking,
     read_told,
     rerank,
@@ -33,9 +32,8 @@ class Switcher:
     """Puts a policy in force and ranks anew what waits. A switch that was cut off goes on at the next start,
     because the store says by what its tasks were ranked last."""
 
-    def __init__(self, services: Services, admitter: Admitter, dispatcher: Dispatcher) -> None:
+    def __init__(self, services: Services, dispatcher: Dispatcher) -> None:
         self._services = services
-        self._admitter = admitter
         self._dispatcher = dispatcher
         self._turn = 0
         self.reranked = 0
@@ -45,7 +43,7 @@ class Switcher:
         name or a setting that there is not; nothing has changed then."""
         told = Told(name, settings)
         self._services.ranker.use(told.policy())
-        self._rerank_open()
+        self._dispatcher.open_ranks.switched()
         return await self._rerank_waiting(told)
 
     async def switch_as_asked(self) -> None:
@@ -68,31 +66,20 @@ class Switcher:
         if await committer.run(lambda store: store.setting(RANKED_BY)) != told.text:
             await self._rerank_waiting(told)
 
-    def _rerank_open(self) -> None:
-        ranker, now = self._services.ranker, self._services.clock.wall()
-        for running in self._dispatcher.open.values():
-            standing = running.context.footing.standing
-            running.task.rank = ranker.policy.rank(standing, now)
-            running.task.flow = ranker.policy.flow(standing)
-        self._admitter.rearrange(
-            lambda seq, step: (
-                None
-                if (running := self._dispatcher.open.get(seq)) is None
-                else running.context.footing.caller(step)
-            )
-        )
-
     async def _rerank_waiting(self, told: Told) -> int:
         self._turn += 1
         turn, count = self._turn, 0
         committer, ranker, clock = self._services.committer, self._services.ranker, self._services.clock
         await committer.run(lambda store: begin_reranking(store, told))
-        for chunk in chunks(await committer.read(lambda reader: reader.waiting_seqs())):
+        chunks = Chunks(await committer.read(lambda reader: reader.waiting_seqs()))
+        while chunk := chunks.take():
             if turn != self._turn:
                 return count  # another switch overtook this one
-            count += await committer.run(
-                lambda store, seqs=chunk: rerank(store, ranker, seqs, clock.wall())  # type: ignore[misc]
+            begun, done = await committer.run(
+                lambda store, seqs=chunk: (clock.monotonic(), rerank(store, ranker, seqs, clock.wall()))  # type: ignore[misc]
             )
+            chunks.took(clock.monotonic() - begun)
+            count += done
             self.reranked += len(chunk)
             await asyncio.sleep(0)
         if turn != self._turn:

@@ -41,15 +41,24 @@ class SyncContext:
             return json.loads(known)
         context.check_parked()
         wait_for(self._loop, context.let_others_pass())
-        before, begun = context.footing.steps, context.services.clock.monotonic()
-        with context.inside(wait_for(self._loop, context.recorder.scope_of(step))):
-            result = function(*args, **kwargs)
-            if inspect.isawaitable(result):
-                result = wait_for(self._loop, _awaited(result))
-        kept = wait_for(self._loop, context.recorder.keep(step, result, validate))
-        seconds = context.services.clock.monotonic() - begun
-        self._loop.call_soon_threadsafe(context.footing.over, before, seconds)
-        return kept
+        scope = wait_for(self._loop, context.steps.begin(step))
+        try:
+            with context.inside(scope):
+                result = function(*args, **kwargs)
+                if inspect.isawaitable(result):
+                    result = wait_for(self._loop, _awaited(result))
+        except BaseException as error:
+            self._loop.call_soon_threadsafe(context.steps.failed, scope, error)
+            raise
+        return wait_for(self._loop, context.steps.end(step, scope, result, validate))
+
+    def progress(self, current: float, total: float | None = None, message: str = "") -> None:
+        """The same as `TaskContext.progress`, from any thread."""
+        self._context.progress(current, total, message)
+
+    def report_use(self, pool: str, amount: float) -> None:
+        """The same as `TaskContext.report_use`."""
+        self._context.report_use(pool, amount)
 
     def now(self) -> float:
         """The wall clock in seconds since the epoch, recorded."""

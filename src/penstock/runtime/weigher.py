@@ -12,6 +12,7 @@ from penstock.llm.profiles import ProviderProfile, profile_for, profile_named
 from penstock.llm.token_estimates import estimate_prompt, output_bound
 from penstock.llm.wire import CallShape, Family
 from penstock.model.clock import Clock
+from penstock.model.estimate import Estimate
 from penstock.model.reservation import ReservationView
 from penstock.model.usage import Usage
 from penstock.pricing import Price, PriceTable, estimate_cost
@@ -89,6 +90,23 @@ class Weigher:
             cost_known=price is not None,
         )
         return Weighed(ask, shape, profile, price, prompt, cap)
+
+    def cost_of(self, estimate: Estimate, base_url: str, tokens: float | None = None) -> int | None:
+        """What a whole task is expected to cost in pico-dollars; `None` when nobody knows the price.
+
+        `tokens` in all, when the caller knows better: shared between input and output as in the estimate.
+        """
+        profile = self.profile(base_url)
+        price = self._prices.price_for(
+            estimate.model, at=self._clock.wall(), provider_id=profile.prices_id, local=profile.local
+        )
+        if price is None:
+            return None
+        input_tokens, output_tokens = estimate.input_tokens, estimate.output_tokens
+        if tokens is not None:
+            part = input_tokens / estimate.tokens if estimate.tokens else 0.5
+            input_tokens, output_tokens = round(tokens * part), round(tokens * (1 - part))
+        return estimate_cost(price, input_tokens, output_tokens)
 
     def known(self, model: str, type: str) -> bool:
         """Whether enough replies were seen to hold less than the cap."""

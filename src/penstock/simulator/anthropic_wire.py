@@ -32,6 +32,7 @@ class MessagesWire:
         checks.check_number(body, "temperature", 0, 1)
         tools, forced = _parse_tools(body)
         size = sum(TOKENS_PER_MESSAGE + count_content(message.get("content")) for message in messages)
+        checks.check_parts(body.get("system"), "system")
         if body.get("system"):
             size += TOKENS_PER_MESSAGE + count_content(body["system"])
         return Call(

@@ -99,6 +99,12 @@ def check_messages(messages: Any, name: str, roles: frozenset[str]) -> list[Json
     return messages
 
 
+def check_parts(content: Any, name: str) -> None:
+    """A text, or a list of parts; nothing is fine."""
+    if content is not None:
+        check_content({"role": "user", "content": content}, name)
+
+
 def check_content(message: Json, where: str) -> None:
     """A content is a text or a list of parts; only an assistant's may be missing."""
     content = message.get("content")

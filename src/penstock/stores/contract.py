@@ -8,201 +8,205 @@ Verbs take batches and give one outcome per item, in order. An expected outcome 
 known idempotency key) is a value; an exception means the whole transaction is rolled back. Time is passed in.
 
 Every change of a task writes its event rows and its tallies in the same transaction. Event kinds:
-`submitted`, `started`, `step`, `retrying`, `put_back`, `rescued`, `paused`, `resumed`, `suspended`,
-`finished`, `uncertain`.
+`submitted`, `replaced`, `unblocked`, `started`, `step`, `progress`, `retrying`, `put_back`, `rescued`,
+`paused`, `resumed`, `suspended`, `finished` (its data: the `status`), `uncertain`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from penstock.errors import PenstockError
+from penstock.model.api_key import ApiKey, TenantTerms
 from penstock.model.batch import Batch
+from penstock.model.flow_standing import FlowStanding
 from penstock.model.lane import Lane
+from penstock.model.order import Order, StoredFile
 from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationView, Settlement
+from penstock.model.schedule import Schedule
+from penstock.model.standing import Program
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, StepRecord
-from penstock.model.task import Added, Claimed, Existing, Finish, NewTask, PutBack, TaskView, Waiting
+from penstock.model.task import (
+    Added,
+    Claimed,
+    Ended,
+    Existing,
+    Finish,
+    NewTask,
+    Notice,
+    PutBack,
+    TaskStanding,
+    TaskView,
+    Waiting,
+)
+from penstock.stores.asks import (
+    Control,
+    Count,
+    Event,
+    FinishedLine,
+    Gauge,
+    NodeView,
+    Pruned,
+    Rescued,
+    Retention,
+    Spend,
+    SpendSum,
+    StoredLane,
+    Tally,
+    TaskFilter,
+    WaitRow,
+)
+
+__all__ = [
+    "AddOutcome",
+    "Control",
+    "Count",
+    "Event",
+    "FinishedLine",
+    "Gauge",
+    "NodeView",
+    "Pruned",
+    "Reader",
+    "Rescued",
+    "Retention",
+    "Spend",
+    "SpendSum",
+    "Store",
+    "StoredLane",
+    "Tally",
+    "TaskFilter",
+    "Transaction",
+    "WaitRow",
+]
 
 T = TypeVar("T")
 
 AddOutcome = Added | Existing | PenstockError
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Which tasks: every field that is set must match. `ids` are full ids or unique beginnings of one."""
+class StandingReader(Protocol):
+    """What a dispatcher asks of flows and programs."""
 
-    ids: tuple[str, ...] = ()
-    statuses: tuple[TaskStatus, ...] = ()
-    types: tuple[str, ...] = ()
-    tenant: str | None = None
-    batch: int | None = None
-    seqs: tuple[int, ...] = ()
+    def flow_heads(self, lane: int, flows: Sequence[str]) -> dict[str | None, Rank]:
+        """The rank of the best-ranked claimable task of each of these flows that has one in this lane; those
+        without a flow are of the flow ""."""
 
+    def flow_standings(self) -> list[FlowStanding]:
+        """Every flow that `keep_flows` wrote, by name."""
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
-    """Outcome of `rescue` and `promote`: what goes on, by lane, and the tasks that failed as poison."""
+    def latest_programs(self, limit: int) -> list[Program]:
+        """The programs that entered last, with what they have attained."""
 
-    lanes: frozenset[int] = frozenset()
-    count: int = 0
-    poisoned: tuple[str, ...] = ()
-    uncertain: int = 0
-    next_due: float | None = None
+    def waiting_of_program(self, program: str, after: int = 0, limit: int = 1000) -> list[Waiting]:
+        """The next `limit` tasks of a program behind seq `after` that wait in any way, by seq. Costs by those
+        of it that have not ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A request of another process to the dispatching one: `kind` cancel | stop."""
+class ScheduleReader(Protocol):
+    """What is asked of schedules."""
 
-    no: int
-    kind: str
-    task: int | None
-    at: float
+    def schedule(self, name: str, tenant: str = "") -> Schedule | None:
+        """The schedule of that name of a tenant."""
 
+    def schedules(self, tenant: str | None = None) -> list[Schedule]:
+        """All of them, or those of one tenant, by tenant and name."""
 
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """Money and use of one quarter of an hour (`slice` = epoch // 900) by tenant and model; pico-dollars.
+    def due_schedules(self, now: float, limit: int = 100) -> list[Schedule]:
+        """Enabled ones whose `fire_at` has come, the earliest first."""
 
-    `cost` is settled money; `uncertain` comes on top of it, and both lie in the slice of the settlement."""
-
-    slice: int
-    tenant: str
-    model: str
-    cost: int
-    uncertain: int
-    calls: int
-    input_tokens: int
-    output_tokens: int
+    def next_firing(self) -> float | None:
+        """The earliest `fire_at` of those that are enabled."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitRow:
-    """Why a task waits, as its node sees it: `reason` requests | tokens | money | concurrency | slots | retry
-    | ...; `key` the limit's name; `until` an estimate in seconds since the epoch."""
+class OverviewReader(Protocol):
+    """What is asked of many tasks at once."""
 
-    task: int
-    reason: str
-    key: str
-    until: float | None
-    at: float
+    def counts(self, where: TaskFilter) -> dict[TaskStatus, Count]:
+        """The tasks that match, by status; costs by their number."""
 
+    def ids(self, where: TaskFilter, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
+        """(seq, id) of the next `limit` tasks behind `after` that match, by seq."""
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """How full a limit is, as the dispatching node saw it at `at`. Amounts in the limit's own unit."""
+    def tags(self, prefix: str, before: str | None = None, limit: int = 100) -> list[str]:
+        """The tags in use that begin so, from the last in order of their letters to the first; `before` is
+        the last one of the page before."""
 
-    key: str
-    used: float
-    held: float
-    limit: float
-    at: float
+    def first_event(self) -> int:
+        """The number of the oldest event that is still there; 0 when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLane:
-    id: int
-    lane: Lane
+class KeyReader(Protocol):
+    """What is asked of API keys."""
+
+    def keys_version(self) -> int:
+        """Rises with every change of a key or of a tenant's terms."""
+
+    def api_keys(self) -> list[ApiKey]:
+        """All of them by name, those that are revoked or expired included."""
+
+    def tenant_terms(self) -> list[TenantTerms]:
+        """What tenants are granted, of those of whom anything is said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many tasks of a lane and priority are in a status; read in time independent of the backlog."""
+class OrderReader(Protocol):
+    """What clients of the gateway keep here."""
 
-    lane: int
-    type: str
-    status: TaskStatus
-    priority: int
-    count: int
+    def file(self, id: str) -> StoredFile | None: ...
+    def files(self, tenant: str | None, after: str = "", limit: int = 100) -> list[StoredFile]:
+        """A page of a tenant's files (`None`: everybody's), newest first; `after` is the last id before."""
 
+    def file_bytes(self, tenant: str) -> int:
+        """The size of all files of a tenant."""
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    id: int
-    name: str
-    pid: int
-    host: str
-    started_at: float
-    lease_until: float
+    def expired_files(self, now: float, limit: int = 100) -> list[StoredFile]: ...
+    def order(self, id: str) -> Order | None: ...
+    def orders(self, tenant: str | None, after: str = "", limit: int = 100) -> list[Order]:
+        """A page, as of `files`."""
+
+    def open_orders(self) -> list[Order]:
+        """Those that have not ended, oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedLine:
-    """A finished task of a batch, as the writer of its files needs it. Texts are JSON."""
+class FigureReader(Protocol):
+    """What a monitor asks, at a cost that does not grow with the backlog."""
 
-    no: int
-    id: str
-    position: int
-    status: TaskStatus
-    payload: str | None
-    metadata: str | None
-    result: str | None
-    error: str | None
-    attempt: int
-    input_tokens: int
-    output_tokens: int
-    cost: int
+    def spend_sums(self) -> list[SpendSum]:
+        """All spending by tenant and model, the most expensive first."""
+
+    def longest_waiting(self, among: int = 10_000) -> float | None:
+        """When the claimable task entered that waits longest, looking at so many of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """What `prune` may remove: payload, result, journal and row of tasks that ended before `finished_before`;
-    events before `events_before`; then, oldest first, ended tasks until the file holds at most `max_bytes` of
-    live data. Reservations go when they are older than `reservations_before` and neither held nor
-    uncertain."""
-
-    finished_before: float | None = None
-    events_before: float | None = None
-    reservations_before: float | None = None
-    max_bytes: int | None = None
-    chunk: int = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    tasks: int = 0
-    events: int = 0
-    reservations: int = 0
-    more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    no: int
-    task: int
-    task_id: str
-    at: float
-    kind: str
-    data: dict[str, Any] = field(default_factory=dict)
-
-
-class Reader(Protocol):
+class Reader(StandingReader, ScheduleReader, KeyReader, OrderReader, FigureReader, OverviewReader, Protocol):
     """Reads; each sees one consistent state."""
 
     def task(self, id: str) -> TaskView | None:
         """The task of that id or unique beginning of an id, with its journal's outline in `steps`."""
 
     def tasks(
-        self, where: TaskFilter, after: int = 0, limit: int = 100, newest: bool = True
+        self,
+        where: TaskFilter,
+        after: int = 0,
+        limit: int = 100,
+        newest: bool = True,
+        whole: bool = True,
     ) -> list[TaskView]:
-        """A page of tasks by `seq`; `after` is the last `seq` of the page before (0: the first page)."""
+        """A page of tasks by `seq`; `after` is the last `seq` of the page before (0: the first page). Where
+        it is not `whole`, payloads and results of more than 2 KB are left out as `OMITTED`."""
 
     def ahead(self, seq: int) -> int:
         """How many claimable tasks of the same lane are better-ranked (counted up to 10,000)."""
 
     def heads(self, lanes: Sequence[int]) -> dict[int, tuple[Rank, str | None]]:
-        """Rank and flow of the best-ranked claimable task of each of these lanes that has one."""
+        """Rank and flow of the best-ranked claimable task of each of these lanes that has one. Of tasks with
+        flows it looks at 1,000 of a lane."""
 
     def waiting_flows(self) -> list[tuple[int, str]]:
-        """Every (lane, flow) that has claimable tasks; cost by their number, not by the backlog."""
-
-    def flow_sizes(self, lane: int, flow: str, limit: int) -> list[float]:
-        """Sizes (`size` of the standing, 0 when unknown) of the best-ranked claimable tasks of a flow."""
+        """Every (lane, flow) that has claimable tasks, those without a flow as flow ""; cost by their number,
+        not by the backlog."""
 
     def waiting_seqs(self) -> list[int]:
         """All tasks that wait (claimable, delayed, paused, blocked, suspended), claimable ones first and best
@@ -214,9 +218,16 @@ class Reader(Protocol):
     def program(self, id: str) -> tuple[float, float, float] | None:
         """(entered_at, size, attained) of a program."""
 
+    def dependencies(self, seq: int) -> list[str]:
+        """Ids of the tasks that a task needs, in the order given; all of them as long as it has not ended."""
+
+    def results_of(self, ids: Sequence[str]) -> dict[str, tuple[TaskStatus, str | None, str | None]]:
+        """(status, result, error) of those of these tasks that are there, by id; JSON texts."""
+
     def tallies(self) -> list[Tally]: ...
     def totals(self) -> dict[str, float]:
-        """Sums over finished tasks: `queue_seconds`, `run_seconds`, `processed`."""
+        """Sums over finished tasks: `queue_seconds` (without what they waited for others), `run_seconds`,
+        `processed`."""
 
     def lanes(self) -> list[StoredLane]: ...
     def journal(self, seq: int) -> list[StepRecord]: ...
@@ -225,7 +236,11 @@ class Reader(Protocol):
         """Everything held, and all that was settled or became uncertain (`done_at`) at or after `since`."""
 
     def spend(self) -> list[Spend]: ...
-    def events(self, after: int, limit: int = 1000, task: int | None = None) -> list[Event]: ...
+    def events(
+        self, after: int, limit: int = 1000, task: int | None = None, kinds: Sequence[str] = ()
+    ) -> list[Event]:
+        """The next `limit` events behind number `after`; with `kinds` only those."""
+
     def last_event(self) -> int: ...
     def waits(self, task: int | None = None) -> list[WaitRow]: ...
     def gauges(self) -> list[Gauge]: ...
@@ -238,7 +253,7 @@ class Reader(Protocol):
     def batch_counts(self, id: int) -> dict[TaskStatus, int]: ...
     def finished_lines(self, batch: int, after_no: int, limit: int) -> list[FinishedLine]: ...
     def next_due(self) -> float | None:
-        """When the earliest delayed or retrying task becomes claimable."""
+        """When `promote` has something to do next: a delayed or retrying task is due, or one expires."""
 
     def cached(self, tenant: str, digest: str, now: float) -> bytes | None:
         """An unexpired entry of the exact-match cache."""
@@ -247,25 +262,83 @@ class Reader(Protocol):
         """Bytes and row counts, for `penstock db show`."""
 
 
-class Transaction(Reader, Protocol):
+class StandingWriter(Protocol):
+    """What a dispatcher keeps of flows, programs and tasks for its next life."""
+
+    def keep_flows(self, flows: Sequence[FlowStanding]) -> None:
+        """Replace how these flows stand."""
+
+    def keep_standings(self, tasks: Sequence[TaskStanding]) -> None:
+        """Replace how running tasks stand; those that are not held under this claim any more are left
+        alone."""
+
+    def serve_program(self, program: str, amount: float) -> None:
+        """Add to what a program has attained, in the scarce unit."""
+
+
+class ScheduleWriter(Protocol):
+    """Keeping schedules, and moving them on."""
+
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Keep it, in the place of the one of its tenant and name."""
+
+    def move_schedule(self, before: Schedule, after: Schedule) -> bool:
+        """Compare-and-set on (tenant, name, version, next_at) of an enabled schedule: its ticks, version and
+        what it tells of firings become those of `after`. False: it was changed meanwhile; nothing is."""
+
+    def drop_schedule(self, name: str, tenant: str = "") -> bool: ...
+
+
+class KeyWriter(Protocol):
+    """Keeping API keys and the terms of tenants."""
+
+    def put_key(self, key: ApiKey) -> None:
+        """Keep it, in the place of the one of its name."""
+
+    def drop_key(self, name: str) -> bool: ...
+    def put_terms(self, terms: TenantTerms) -> None:
+        """Keep them, in the place of those of that tenant; forget them when they say nothing."""
+
+
+class OrderWriter(Protocol):
+    """Keeping what clients of the gateway keep here."""
+
+    def put_file(self, file: StoredFile) -> None: ...
+    def drop_file(self, id: str) -> bool: ...
+    def put_order(self, order: Order) -> None:
+        """Keep it, in the place of the one of its id."""
+
+
+class Transaction(Reader, StandingWriter, ScheduleWriter, KeyWriter, OrderWriter, Protocol):
     """Writes; all or nothing with everything else in the same transaction."""
 
     def add(self, tasks: Sequence[NewTask], capacity: int | None = None) -> list[AddOutcome]:
         """Put tasks in the line (delayed ones beside it). `capacity` bounds the tasks that are not final:
         what goes beyond is answered with `QueueFull`, in order. `inherit_journal` copies the journal of
-        `retry_of`."""
+        `retry_of`.
+
+        A task is blocked until all tasks of its `after` completed, and enters as failed (`dependency_failed`)
+        when one of them ended otherwise; one that is not there is answered with `TaskNotFound`, a circle with
+        `InvalidTask`. The newest task of a tenant's `unique_key` holds it until it ends: further ones are
+        answered with `Existing`, unless they are debounced and it was claimed before."""
 
     def claim_flows(self, wanted: Mapping[int, Mapping[str, int]], node: int, now: float) -> list[Claimed]:
-        """Take up to n best-ranked claimable tasks of each flow of each lane, best first within a flow."""
+        """Take up to n best-ranked claimable tasks of each flow of each lane, best first within a flow. Those
+        without a flow go with the flow ""."""
 
     def claim(
         self, wanted: Mapping[int, int], node: int, now: float, most: int | None = None
     ) -> list[Claimed]:
         """Take up to n best-ranked claimable tasks of each lane, and at most `most` in all: then the
-        best-ranked over all these lanes. Best first within a lane."""
+        best-ranked over all these lanes. Best first within a lane, whatever their flows; of tasks with flows
+        it looks at 1,000 of a lane, for there are few unless the strategy is being switched."""
 
-    def finish(self, ends: Sequence[Finish]) -> list[bool]:
-        """Compare-and-set on (seq, claim_no); False changes nothing."""
+    def finish(self, ends: Sequence[Finish]) -> list[Ended]:
+        """Compare-and-set on (seq, claim_no); a false outcome changes nothing. Tasks that waited for one that
+        completed become claimable with their last one; those of one that ended otherwise fail."""
+
+    def tell(self, items: Sequence[Notice]) -> list[bool]:
+        """Write what running tasks tell as events; fenced."""
 
     def put_back(self, returns: Sequence[PutBack]) -> list[bool]: ...
     def record(self, steps: Sequence[StepRecord]) -> list[bool]:
@@ -284,8 +357,9 @@ class Transaction(Reader, Protocol):
     def release_uncertain(self, ids: Sequence[int]) -> list[bool]:
         """Give back the money of uncertain reservations that a person looked into."""
 
-    def promote(self, now: float, limit: int = 1000) -> Rescued:
-        """Make claimable what is due."""
+    def promote(self, now: float, limit: int = 1000, early: Sequence[int] = ()) -> Rescued:
+        """Make claimable what is due, and what of `early` is to be later; fail what was not started before it
+        expired."""
 
     def rescue(self, dead_before: float, now: float, poison_after: int, nodes: Sequence[int] = ()) -> Rescued:
         """Take back the tasks of nodes whose lease ran out before `dead_before`, and of `nodes`; their held
@@ -296,16 +370,18 @@ class Transaction(Reader, Protocol):
         """Waiting tasks end as cancelled; running ones get a control row. True: it is or will be
         cancelled."""
 
-    def pause(self, where: TaskFilter, now: float) -> int: ...
-    def resume(self, where: TaskFilter, now: float) -> int: ...
+    def pause(self, where: TaskFilter, now: float) -> int:
+        """Keep what waits from being claimed, blocked tasks too: these go on counting what they wait for, and
+        fail with it."""
+
+    def resume(self, where: TaskFilter, now: float) -> int:
+        """Let paused tasks go on waiting: in the line, or blocked as long as others have not ended."""
+
     def set_pause(self, scope: str, paused: bool) -> None:
         """Pause a whole scope: `all`, `type:NAME` or `tenant:NAME`."""
 
     def rerank(self, ranks: Sequence[tuple[int, Rank, str | None]]) -> None:
         """New ranks and flows, by seq, of tasks that wait; what does not wait any more is left alone."""
-
-    def serve_program(self, program: str, amount: float) -> None:
-        """Add to what a program has attained, in the scarce unit."""
 
     def controls(self, after: int) -> list[Control]: ...
     def ask_control(self, kind: str, task: int | None, now: float) -> None: ...
@@ -336,7 +412,8 @@ class Transaction(Reader, Protocol):
         along."""
 
     def prune(self, rule: Retention, now: float) -> Pruned:
-        """Remove one chunk; `more` says that another call has work."""
+        """Remove one chunk, programs and idle flows with their last task; `more` says that another call has
+        work."""
 
 
 class Store(Protocol):

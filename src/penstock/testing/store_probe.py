@@ -12,7 +12,7 @@ from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationState, Settlement
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, StepRecord
-from penstock.model.task import Added, Claimed, Finish, NewTask, PutBack, TaskView
+from penstock.model.task import Added, Claimed, Ended, Finish, NewTask, PutBack, TaskView
 from penstock.stores.contract import AddOutcome, Store, TaskFilter
 
 NOW = 1_700_000_000.0
@@ -87,6 +87,12 @@ class Probe:
     def finish(
         self, task: Claimed, status: TaskStatus = TaskStatus.COMPLETED, at: float = NOW, **fields: Any
     ) -> bool:
+        return bool(self.end(task, status, at, **fields))
+
+    def end(
+        self, task: Claimed, status: TaskStatus = TaskStatus.COMPLETED, at: float = NOW, **fields: Any
+    ) -> Ended:
+        """The whole outcome of `finish`."""
         return self.store.run(lambda tx: tx.finish([Finish(task, status, at, **fields)]))[0]
 
     def put_back(self, task: Claimed, status: TaskStatus, at: float = NOW, **fields: Any) -> bool:

@@ -13,12 +13,18 @@ from collections.abc import Callable
 from penstock.testing import (
     store_suite_adding,
     store_suite_claiming,
+    store_suite_dependencies,
     store_suite_ending,
     store_suite_flows,
     store_suite_keeping,
+    store_suite_keys,
+    store_suite_lines,
     store_suite_money,
     store_suite_nodes,
+    store_suite_orders,
+    store_suite_schedules,
     store_suite_sharing,
+    store_suite_terms,
 )
 from penstock.testing.store_probe import Probe, StorePlace, same
 from penstock.testing.suite import Check, Report, named_checks, run_checks
@@ -27,10 +33,16 @@ THEMES = (
     store_suite_adding,
     store_suite_claiming,
     store_suite_flows,
+    store_suite_lines,
     store_suite_ending,
+    store_suite_dependencies,
+    store_suite_terms,
     store_suite_money,
     store_suite_nodes,
     store_suite_keeping,
+    store_suite_keys,
+    store_suite_schedules,
+    store_suite_orders,
 )
 
 
@@ -38,7 +50,8 @@ def store_checks() -> list[Check[StorePlace]]:
     """Every check; `run` takes the fresh place of the check."""
     single = [on_one_handle(check) for theme in THEMES for check in named_checks(theme.CHECKS)]
     alone = named_checks(store_suite_sharing.ALONE)
-    return single + alone + named_checks(store_suite_sharing.SHARED, shared=True)
+    shared = store_suite_sharing.SHARED + store_suite_schedules.SHARED
+    return single + alone + named_checks(shared, shared=True)
 
 
 def on_one_handle(check: Check[Probe]) -> Check[StorePlace]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from penstock.model.flow_standing import FlowStanding
 from penstock.model.lane import Lane
 from penstock.model.rank import Rank
+from penstock.model.reservation import ReservationState
+from penstock.model.standing import Program
 from penstock.model.states import TaskStatus
-from penstock.model.task import Added, Claimed
+from penstock.model.task import Added, Claimed, TaskStanding
 from penstock.stores.contract import Retention
-from penstock.testing.store_probe import LANE, NOW, Probe, ids_of, same, task_named, where_id
+from penstock.testing.store_probe import LANE, NOW, Probe, ids_of, same, settled, task_named, where_id
 
 OTHER = Lane("echo", "model-b")
 
@@ -78,7 +81,6 @@ def check_paused_tenant_in_flows(probe: Probe) -> None:
     probe.store.run(lambda tx: tx.set_pause("tenant:x", True))
     same(probe.store.read(lambda reader: reader.heads([lane])), {lane: (Rank(0, NOW), "a")}, "heads")
     same(probe.store.read(lambda reader: reader.waiting_flows()), [(lane, "a")], "flows that wait")
-    same(probe.store.read(lambda reader: reader.flow_sizes(lane, "a", 5)), [3.0], "sizes")
     same(ids_of(claim_flows(probe, {lane: {"a": 5, "b": 5}})), [free.id], "claim")
     probe.store.run(lambda tx: tx.set_pause("tenant:x", False))
     claimed = claim_flows(probe, {lane: {"a": 5, "b": 5}})
@@ -102,6 +104,59 @@ def check_heads(probe: Probe) -> None:
     same(heads(), {first.lane: (Rank(0, 6.0), "b")}, "heads after claims")
 
 
+def check_flow_heads(probe: Probe) -> None:
+    """`flow_heads` tells the rank of the head of each flow that has one; what has no flow is of flow ""."""
+    for key, flow in ((5.0, "a"), (4.0, "a"), (9.0, "b"), (8.0, None), (7.0, "c")):
+        added = probe.add(rank=Rank(0, key), flow=flow, tenant=flow or "")
+    probe.add(rank=Rank(-1, 0.0), flow="a", lane=OTHER)
+    probe.add(rank=Rank(-1, 0.0), flow="b", due_at=NOW + 9)
+    asked = ["a", "b", "", "none"]
+
+    def heads() -> dict[str | None, Rank]:
+        return probe.store.read(lambda reader: reader.flow_heads(added.lane, asked))
+
+    same(heads(), {"a": Rank(0, 4.0), "b": Rank(0, 9.0), "": Rank(0, 8.0)}, "heads of flows")
+    claim_flows(probe, {added.lane: {"a": 1, "b": 1, "": 1}})
+    probe.store.run(lambda tx: tx.set_pause("tenant:c", True))
+    asked = ["a", "b", "", "c"]
+    same(heads(), {"a": Rank(0, 5.0)}, "heads of flows after claims and a pause")
+
+
+def check_flow_standings(probe: Probe) -> None:
+    """How flows stood is told as it was kept last, whatever else the store books of them."""
+
+    def standings() -> list[FlowStanding]:
+        return probe.store.read(lambda reader: reader.flow_standings())
+
+    task = probe.take(probe.add(tenant="booked"))
+    reserved = probe.reserve(task)
+    probe.settle(settled(reserved, ReservationState.SETTLED, input_tokens=1))
+    same(standings(), [], "before any was kept")
+    first = [FlowStanding("b", 7.5, 3, NOW), FlowStanding("booked", 2.0, 4, None)]
+    probe.store.run(lambda tx: tx.keep_flows(first))
+    probe.store.run(lambda tx: tx.keep_flows([FlowStanding("b", 9.0, 5, None)]))
+    same(standings(), [FlowStanding("b", 9.0, 5, None), first[1]], "what was kept")
+
+
+def check_latest_programs(probe: Probe) -> None:
+    """The programs that entered last come first, with what they attained."""
+    for number in range(3):
+        probe.add(program=f"p{number}", at=NOW + number, standing='{"size":5}')
+    probe.store.run(lambda tx: tx.serve_program("p1", 2.0))
+    found = probe.store.read(lambda reader: reader.latest_programs(2))
+    same(found, [Program("p2", NOW + 2, 5.0), Program("p1", NOW + 1, 5.0, 2.0)], "programs")
+
+
+def check_promote_early(probe: Probe) -> None:
+    """What is named becomes claimable before it is due, and nothing else."""
+    early, later, ready = probe.add(due_at=NOW + 60), probe.add(due_at=NOW + 60), probe.add()
+    seqs = (early.seq, ready.seq, 10**6)
+    promoted = probe.store.run(lambda tx: tx.promote(NOW, early=seqs))
+    same((promoted.lanes, promoted.count), (frozenset((early.lane,)), 1), "what was promoted")
+    same(ids_of(probe.claim(early.lane, 9)), [early.id, ready.id], "claimable")
+    same(probe.view(later.id).ready, False, "the other one")
+
+
 def check_waiting_flows(probe: Probe) -> None:
     """Each flow of each lane that has claimable tasks is told once."""
     lanes = {
@@ -119,22 +174,6 @@ def check_waiting_flows(probe: Probe) -> None:
     claim_flows(probe, {lanes[LANE]: {"a": 1, "b": 1}})
     expected.remove((lanes[LANE], "a"))
     same(flows(), sorted(expected), "flows after claims")
-
-
-def check_flow_sizes(probe: Probe) -> None:
-    """Sizes of the best-ranked tasks of a flow come in the order in which they would be claimed."""
-    for key, standing in (
-        (2.0, '{"size":7.5,"level":1}'),
-        (1.0, None),
-        (3.0, '{"level":2}'),
-        (4.0, '{"size":1}'),
-    ):
-        added = probe.add(rank=Rank(0, key), flow="a", standing=standing)
-    probe.add(rank=Rank(0, 0.0), flow="b", standing='{"size":9}')
-    for limit, sizes in ((9, [0.0, 7.5, 0.0, 1.0]), (2, [0.0, 7.5])):
-        got = probe.store.read(lambda reader, n=limit: reader.flow_sizes(added.lane, "a", n))  # type: ignore[misc]
-        same(got, sizes, f"sizes, limit {limit}")
-    same(probe.store.read(lambda reader: reader.flow_sizes(added.lane, "none", 9)), [], "of no flow")
 
 
 def check_waiting(probe: Probe) -> None:
@@ -228,6 +267,62 @@ def check_programs_go_with_their_tasks(probe: Probe) -> None:
         same(found is not None, left > 0, f"whether it is there with {left} tasks")
 
 
+def check_flows_go_with_their_tasks(probe: Probe) -> None:
+    """How a flow stands is kept as long as any task of it, or as it has tasks waiting, and then pruned."""
+    first, second = probe.add(tenant="t", flow="t"), probe.add(tenant="t", flow="t")
+    waits = FlowStanding("t", 5.0, 1, NOW)
+    probe.store.run(lambda tx: tx.keep_flows([waits, FlowStanding("other", 7.0, 2, None)]))
+    for left, since, task in ((1, None, first), (0, NOW, second)):
+        kept = FlowStanding("t", 5.0, 1, since)
+        probe.store.run(lambda tx, kept=kept: tx.keep_flows([kept]))  # type: ignore[misc]
+        [claimed] = claim_flows(probe, {task.lane: {"t": 1}})
+        probe.finish(claimed)
+        probe.store.run(lambda tx: tx.prune(Retention(finished_before=NOW + 1), NOW + 1))
+        there = [one.flow for one in probe.store.read(lambda reader: reader.flow_standings())]
+        same(there, ["other", "t"], f"flows with {left} tasks")
+    probe.store.run(lambda tx: tx.keep_flows([FlowStanding("t", 5.0, 1, None)]))
+    last = probe.add(tenant="t", flow="t")
+    probe.finish(claim_flows(probe, {last.lane: {"t": 1}})[0])
+    probe.store.run(lambda tx: tx.prune(Retention(finished_before=NOW + 1), NOW + 1))
+    there = [one.flow for one in probe.store.read(lambda reader: reader.flow_standings())]
+    same(there, ["other"], "flows that are left after the last task")
+
+
+def check_waiting_of_program(probe: Probe) -> None:
+    """What waits of a program comes by number, in pages, whatever it waits for; the rest does not."""
+    running, ended = probe.take(probe.add(program="p")), probe.take(probe.add(program="p"))
+    probe.finish(ended)
+    free, delayed = probe.add(program="p"), probe.add(program="p", due_at=NOW + 9)
+    blocked, paused = probe.add(program="p", after=(running.id,)), probe.add(program="p")
+    probe.add(program="q")
+    probe.add()
+    probe.store.run(lambda tx: tx.pause(where_id(paused.id), NOW))
+    all_of_it = [one.seq for one in (free, delayed, blocked, paused)]
+
+    def found(after: int, limit: int) -> list[int]:
+        waiting = probe.store.read(lambda reader: reader.waiting_of_program("p", after, limit))
+        return [one.seq for one in waiting]
+
+    same(found(0, 9), all_of_it, "what waits")
+    same(found(all_of_it[0], 2), all_of_it[1:3], "the second page")
+    [one] = probe.store.read(lambda reader: reader.waiting_of_program("p", 0, 1))
+    same((one.program, one.entered_at), ("p", NOW), "the first")
+
+
+def check_standings_of_running_tasks(probe: Probe) -> None:
+    """What a running task has become outlives a crash; without its claim nothing is changed."""
+    task, other = probe.take(probe.add()), probe.add()
+    stands = TaskStanding(task.seq, task.claim_no, Rank(1, 7.0), '{"level":2}')
+    wrong = TaskStanding(task.seq, task.claim_no + 1, Rank(0, 0.0), "{}")
+    waits = TaskStanding(other.seq, 0, Rank(0, 0.0), "{}")
+    probe.store.run(lambda tx: tx.keep_standings([stands, wrong, waits]))
+    probe.store.run(lambda tx: tx.rescue(0.0, NOW, 9, [probe.node]))
+    again = {one.id: one for one in probe.claim(other.lane, 9)}
+    got = {id: (one.rank, one.standing) for id, one in again.items()}
+    same(got[task.id], (Rank(1, 7.0), '{"level":2}'), "after the crash")
+    same(got[other.id], (Rank(0, NOW), None), "of a task that did not run")
+
+
 CHECKS = (
     check_claim_of_flows,
     check_flows_of_lanes_are_apart,
@@ -236,11 +331,17 @@ CHECKS = (
     check_paused_tenant_in_flows,
     check_heads,
     check_waiting_flows,
-    check_flow_sizes,
+    check_flow_heads,
+    check_flow_standings,
+    check_latest_programs,
+    check_promote_early,
     check_waiting,
     check_waiting_is_whole,
     check_rerank_of_flows,
     check_rerank_in_chunks,
     check_programs,
     check_programs_go_with_their_tasks,
+    check_flows_go_with_their_tasks,
+    check_waiting_of_program,
+    check_standings_of_running_tasks,
 )

@@ -46,11 +46,11 @@ def _compared(
     """Both by turns, so that whatever else the machine does hits both."""
     chance = random.Random(backlog)
 
-    def picks(transaction: Transaction, lane: int, node: int) -> list[Claimed]:
-        names = chance.sample(range(tenants), BATCH)
-        return transaction.claim_flows({lane: {f"tenant-{name}": 1 for name in names}}, node, time.time())
+    def picks() -> Claim:
+        wanted = {f"tenant-{name}": 1 for name in chance.sample(range(tenants), BATCH)}
+        return lambda transaction, lane, node: transaction.claim_flows({lane: wanted}, node, time.time())
 
-    small, flows = _turns(plain, _best), _turns(store, picks)
+    small, flows = _turns(plain, lambda: _best), _turns(store, picks)
     costs = [(next(small), next(flows)) for _ in range(CLAIMS)]
     of_small, of_flows = (1e3 * median(column) for column in zip(*costs, strict=True))
     name = f"{BATCH} picks over {tenants:,} tenants, {backlog:,} waiting, {durability}"
@@ -66,13 +66,14 @@ def _best(transaction: Transaction, lane: int, node: int) -> list[Claimed]:
     return transaction.claim({lane: BATCH}, node, time.time())
 
 
-def _turns(store: SqliteStore, claim: Claim) -> Iterator[float]:
+def _turns(store: SqliteStore, next_claim: Callable[[], Claim]) -> Iterator[float]:
     """Seconds of one claim after another, commits included; after each the backlog is made up again."""
     node = store.run(lambda transaction: transaction.join("bench", 0, "bench", time.time(), 3e9))
     lane = store.run(lambda transaction: transaction.lane(LANE))
     while True:
+        claim = next_claim()
         begun = time.perf_counter()
-        claimed = store.run(lambda transaction: claim(transaction, lane, node))
+        claimed = store.run(lambda transaction: claim(transaction, lane, node))  # noqa: B023
         cost = time.perf_counter() - begun
         if len(claimed) != BATCH:
             raise AssertionError(f"a claim of {BATCH} gave {len(claimed)} tasks")

@@ -9,15 +9,18 @@ from penstock.cli.bench.claiming import CLAIM
 from penstock.cli.bench.draining import DRAIN
 from penstock.cli.bench.file_run import FILE
 from penstock.cli.bench.flow_claims import FLOWS
+from penstock.cli.bench.gateway import GATEWAY
 from penstock.cli.bench.idling import IDLE
 from penstock.cli.bench.limit_use import LIMITS
 from penstock.cli.bench.measurement import Measurement
 from penstock.cli.bench.reranking import RERANK
+from penstock.cli.bench.rest import REST
 from penstock.cli.bench.sleeping import SLEEPS
 from penstock.errors import ConfigurationError
 
 MEASUREMENTS: dict[str, Measurement] = {
-    one.name: one for one in (ADD_ONE, ADD_BULK, DRAIN, IDLE, SLEEPS, CLAIM, FLOWS, RERANK, FILE, LIMITS)
+    one.name: one
+    for one in (ADD_ONE, ADD_BULK, DRAIN, IDLE, SLEEPS, CLAIM, FLOWS, RERANK, FILE, GATEWAY, REST, LIMITS)
 }
 
 

@@ -2,80 +2,55 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.errors import IdempotencyConflict, QueueFull
-from penstock.model.task import Added, Existing, NewTask
+from penstock.model.task import Added, NewTask
 from penstock.stores.contract import AddOutcome
+from penstock.stores.sql.admitting import Admitting
+from penstock.stores.sql.linking import Links
 from penstock.stores.sql.programs import Programs
-from penstock.stores.sql.session import as_list
-
-Known = tuple[str, str | None, int | None]  # id, fingerprint, position
 
 _FAILED_DATA = '{"status":"failed"}'
 
 
-class Adding(Programs):
+class Adding(Admitting, Programs):
     """`add` and `lane`."""
 
     def add(self, tasks: Sequence[NewTask], capacity: int | None = None) -> list[AddOutcome]:
         outcomes: list[AddOutcome | None] = [None] * len(tasks)
-        places = self._let_in(tasks, capacity, outcomes)
+        special = any(
+            task.after or task.tags or task.unique_key is not None
+            or task.expires_at is not None or task.result_ttl is not None
+            for task in tasks
+        )  # fmt: skip
+        links: Links | None = None
+        if special:
+            tasks = list(tasks)
+            places, links = self.let_special_in(tasks, capacity, outcomes)
+        else:
+            places = self.let_in(tasks, capacity, outcomes)
         accepted = [tasks[place] for place in places]
         lanes = self._lanes_of(accepted)
         seqs = self.take_numbers("task", len(accepted))
-        self._insert(accepted, seqs, lanes)
+        blocked = {} if links is None else _blocked(links, accepted, seqs)
+        self._insert(accepted, seqs, lanes, blocked)
         for place, task, seq, lane in zip(places, accepted, seqs, lanes, strict=True):
             outcomes[place] = Added(task.id, seq, lane)
         self.enter_programs(accepted)
-        self._count(accepted, lanes)
+        self._count(accepted, seqs, lanes, blocked)
         self._tell(accepted, seqs)
+        if special:
+            self._write_terms(accepted, seqs)
+        if links is not None:
+            self.db.many("add_edge", links.edges(accepted, seqs))
+            self.db.many("add_blocked", list(blocked.items()))
+            self.set_counter("blocked", self.counter("blocked") + len(blocked))
         for task, seq in zip(accepted, seqs, strict=True):
             if task.inherit_journal and task.retry_of is not None:
                 self._inherit(task.retry_of, seq)
         return outcomes  # type: ignore[return-value]
-
-    def _let_in(
-        self, tasks: Sequence[NewTask], capacity: int | None, outcomes: list[AddOutcome | None]
-    ) -> Sequence[int]:
-        """The places of the tasks that go in; the outcome of the others is set."""
-        known = self._known_keys(tasks)
-        if not known and capacity is None and not any(task.idempotency_key for task in tasks):
-            return range(len(tasks))
-        room = None if capacity is None else capacity - self.counter("open")
-        accepted = []
-        for place, task in enumerate(tasks):
-            key = (task.tenant, task.idempotency_key)
-            if task.idempotency_key is not None and key in known:
-                outcomes[place] = _answer(task, known[key])
-                continue
-            if room is not None and task.error is None:
-                if room <= 0:
-                    outcomes[place] = QueueFull(
-                        f"the queue is full: {capacity} tasks wait or run already; "
-                        "try again later or raise the queue's size"
-                    )
-                    continue
-                room -= 1
-            if task.idempotency_key is not None:
-                known[key] = (task.id, task.fingerprint, task.position)
-            accepted.append(place)
-        return accepted
-
-    def _known_keys(self, tasks: Sequence[NewTask]) -> dict[tuple[str, str | None], Known]:
-        asked: defaultdict[str, list[str]] = defaultdict(list)
-        for task in tasks:
-            if task.idempotency_key is not None:
-                asked[task.tenant].append(task.idempotency_key)
-        known: dict[tuple[str, str | None], Known] = {}
-        for tenant, keys in asked.items():
-            for of_tenant, key, id, fingerprint, position in self.db.rows(
-                "known_keys", (tenant, as_list(keys))
-            ):
-                known[of_tenant, key] = (id, fingerprint, position)
-        return known
 
     def _lanes_of(self, tasks: Sequence[NewTask]) -> list[int]:
         lanes, last, last_id = [], None, 0
@@ -85,7 +60,9 @@ class Adding(Programs):
             lanes.append(last_id)
         return lanes
 
-    def _insert(self, tasks: Sequence[NewTask], seqs: range, lanes: Sequence[int]) -> None:
+    def _insert(
+        self, tasks: Sequence[NewTask], seqs: range, lanes: Sequence[int], blocked: Mapping[int, int]
+    ) -> None:
         ends = iter(self.take_numbers("finish", sum(task.error is not None for task in tasks)))
         place = self.place
         rows: list[tuple[Any, ...]] = []
@@ -93,6 +70,8 @@ class Adding(Programs):
             created_at, due_at, error = task.created_at, task.due_at, task.error
             if error is not None:
                 state = ("failed", 0)
+            elif blocked and seq in blocked:
+                state = ("blocked", 0)
             else:
                 state = ("queued", 1 if due_at is None or due_at <= created_at else 2)
             band, key = task.rank
@@ -107,13 +86,21 @@ class Adding(Programs):
             )  # fmt: skip
         self.db.many("add_task", rows)
 
-    def _count(self, tasks: Sequence[NewTask], lanes: Sequence[int]) -> None:
+    def _count(
+        self, tasks: Sequence[NewTask], seqs: range, lanes: Sequence[int], blocked: Mapping[int, int]
+    ) -> None:
         counts = Counter(
             (task.batch, lane, "queued" if task.error is None else "failed", task.priority)
             for task, lane in zip(tasks, lanes, strict=True)
         )
+        for task, seq, lane in zip(tasks, seqs, lanes, strict=True) if blocked else ():
+            if seq in blocked:
+                counts[task.batch, lane, "queued", task.priority] -= 1
+                counts[task.batch, lane, "blocked", task.priority] += 1
         for (batch, lane, status, priority), count in counts.items():
             self.tally(batch, lane, status, priority, count)
+            if status == "failed":
+                self.total(status, count)
 
     def _tell(self, tasks: Sequence[NewTask], seqs: range) -> None:
         self.events_all(
@@ -132,12 +119,29 @@ class Adding(Programs):
             self.db.do("inherit_contents", (seq,))
             self.db.do("mark_inherited", (seq,))
 
+    def _write_terms(self, tasks: Sequence[NewTask], seqs: range) -> None:
+        """Write what only some tasks have."""
+        rows: list[tuple[Any, ...]] = []
+        tags: list[tuple[str, int]] = []
+        for task, seq in zip(tasks, seqs, strict=True):
+            tags += [(tag, seq) for tag in dict.fromkeys(task.tags)]
+            if (task.unique_key, task.expires_at, task.result_ttl) != (None, None, None):
+                pending = int(task.expires_at is not None and task.error is None)
+                rows.append((seq, task.tenant, task.unique_key, task.expires_at, pending, task.result_ttl))
+        self.db.many("add_tag", tags)
+        self.db.many("add_terms", rows)
+        for name, count in (
+            ("expiring", sum(row[4] for row in rows)),
+            ("with_ttl", sum(row[5] is not None for row in rows)),
+        ):
+            if count:
+                self.set_counter(name, self.counter(name) + count)
 
-def _answer(task: NewTask, known: Known) -> AddOutcome:
-    id, fingerprint, position = known
-    if fingerprint == task.fingerprint:
-        return Existing(id, position)
-    return IdempotencyConflict(
-        f"idempotency key {task.idempotency_key!r} was used by task {id} with other data; "
-        "use another key, or the same data"
-    )
+
+def _blocked(links: Links, tasks: Sequence[NewTask], seqs: range) -> dict[int, int]:
+    """How many others each of the tasks waits for that wait, by seq."""
+    return {
+        seq: count
+        for task, seq in zip(tasks, seqs, strict=True)
+        if task.error is None and (count := links.open(task))
+    }

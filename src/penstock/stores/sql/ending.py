@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.model.states import TaskStatus
-from penstock.model.task import Claimed, Finish, PutBack
-from penstock.stores.sql.session import WritingSession, as_list
+from penstock.model.task import Claimed, Ended, Finish, PutBack
+from penstock.stores.sql.cascading import FINISHED_DATA
+from penstock.stores.sql.expiring import Expiring
+from penstock.stores.sql.session import as_list
 
-_FINISHED_DATA = {status.value: json.dumps({"status": status.value}) for status in TaskStatus if status.final}
+_KEPT, _LOST = Ended(True), Ended(False)
 _PUT_BACK_KINDS = {"queued": "put_back", "retrying": "retrying", "suspended": "suspended"}
 
 
-class Ending(WritingSession):
+class Ending(Expiring):
     """`finish` and `put_back`: both fenced by (seq, claim_no)."""
 
-    def finish(self, ends: Sequence[Finish]) -> list[bool]:
+    def finish(self, ends: Sequence[Finish]) -> list[Ended]:
         numbers = self.take_numbers("finish", len(ends))
         rows = [
             (
@@ -28,25 +30,24 @@ class Ending(WritingSession):
             for end, no in zip(ends, numbers, strict=True)
         ]  # fmt: skip
         if self.db.many("finish", rows) == len(ends):
-            outcomes = [True] * len(ends)
-            self._close(ends)
-            return outcomes
+            return [self._close(ends)] * len(ends)
         ended: dict[int, int] = dict(self.db.rows("finished_nos", (as_list(end.task.seq for end in ends),)))
-        outcomes = [ended.get(end.task.seq) == no for end, no in zip(ends, numbers, strict=True)]
-        self.drop_texts(row[3] for row, landed in zip(rows, outcomes, strict=True) if not landed)
-        self._close([end for end, landed in zip(ends, outcomes, strict=True) if landed])
-        return outcomes
+        kept = [ended.get(end.task.seq) == no for end, no in zip(ends, numbers, strict=True)]
+        self.drop_texts(row[3] for row, landed in zip(rows, kept, strict=True) if not landed)
+        outcome = self._close([end for end, landed in zip(ends, kept, strict=True) if landed])
+        return [outcome if landed else _LOST for landed in kept]
 
-    def _close(self, ends: Sequence[Finish]) -> None:
-        """Count and tell of the tasks that ended, and drop what is not to be kept of them."""
+    def _close(self, ends: Sequence[Finish]) -> Ended:
+        """Count and tell of the tasks that ended, drop what is not to be kept of them, and see to those that
+        waited for them."""
         moves = Counter((end.task.batch, end.task.lane, end.task.priority, end.status.value) for end in ends)
         for (batch, lane, priority, status), count in moves.items():
             self.move(batch, lane, priority, "running", status, count)
-        self.events_all((end.task.seq, end.at, "finished", _FINISHED_DATA[end.status.value]) for end in ends)
+        self.events_all((end.task.seq, end.at, "finished", FINISHED_DATA[end.status.value]) for end in ends)
         queued = ran = 0.0
         for end in ends:
             task = end.task
-            queued += task.started_at - max(task.created_at, task.entered_at)
+            queued += task.started_at - max(task.created_at, task.entered_at, task.freed_at or 0.0)
             ran += end.at - task.started_at
         self.total("processed", len(ends))
         self.total("queue_seconds", queued)
@@ -54,6 +55,18 @@ class Ending(WritingSession):
         dropped = [end.task for end in ends if not end.keep]
         if dropped:
             self._forget(dropped)
+        self.fade_later(ends)
+        return self._followed(ends) if self.counter("blocked") else _KEPT
+
+    def _followed(self, ends: Sequence[Finish]) -> Ended:
+        completed = [end.task.seq for end in ends if end.status is TaskStatus.COMPLETED]
+        broken = {
+            end.task.seq: (end.task.id, end.status.value)
+            for end in ends
+            if end.status is not TaskStatus.COMPLETED
+        }
+        followed = self.follow(completed, broken, max((end.at for end in ends), default=0.0))
+        return Ended(True, followed.lanes, followed.due_at, followed.failed)
 
     def _forget(self, tasks: Sequence[Claimed]) -> None:
         self.forget_steps([task.seq for task in tasks])

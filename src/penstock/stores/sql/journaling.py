@@ -1,4 +1,4 @@
-"""The journal of steps, and the exact-match cache of replies."""
+"""The journal of steps, what running tasks tell, and the exact-match cache of replies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.model.json_text import json_text
 from penstock.model.step import StepKey, StepRecord
-from penstock.stores.sql.session import INLINE, WritingSession
+from penstock.model.task import Notice
+from penstock.stores.sql.session import INLINE, WritingSession, as_list
 
 
 class Journaling(WritingSession):
-    """`record`, `void_step`, `cache`."""
+    """`record`, `void_step`, `tell`, `cache`."""
 
     def record(self, steps: Sequence[StepRecord]) -> list[bool]:
         rows = [self._step_row(step) for step in steps]
@@ -52,6 +54,20 @@ class Journaling(WritingSession):
             if content is not None:
                 self.drop_content(content)
         return bool(found)
+
+    def tell(self, items: Sequence[Notice]) -> list[bool]:
+        listed = as_list({item.seq for item in items})
+        running = set(self.db.rows("running_claims", (listed,)))
+        outcomes = [(item.seq, item.claim_no) in running for item in items]
+        progress: dict[int, str] = {}
+        for item, landed in zip(items, outcomes, strict=True):
+            if landed:
+                data = json_text(item.data)
+                self.event(item.seq, item.at, item.kind, data)
+                if item.kind == "progress":
+                    progress[item.seq] = data
+        self.db.many("set_progress", list(progress.items()))
+        return outcomes
 
     def cache(self, tenant: str, digest: str, value: bytes, expires_at: float) -> None:
         for (content,) in self.db.rows("cached_content", (tenant, digest)):

@@ -23,6 +23,10 @@ class Looking(Session):
         due: float | None = self.look("next_due")[0][0]
         return due
 
+    def longest_waiting(self, among: int = 10_000) -> float | None:
+        since: float | None = self.look("longest_waiting", (among,))[0][0]
+        return since
+
     def waits(self, task: int | None = None) -> list[WaitRow]:
         rows = self.look("waits") if task is None else self.look("waits_of_task", (task,))
         return [WaitRow(*row) for row in rows]

@@ -11,6 +11,16 @@ from penstock.stores.sql.looking import Looking
 from penstock.stores.sql.programs import Programs
 from penstock.stores.sql.session import Row, as_list
 
+_FORGET = (
+    "forget_events_of_tasks",
+    "forget_controls_of_tasks",
+    "forget_edges",
+    "forget_edges_to",
+    "forget_tags",
+    "forget_progress",
+    "forget_tasks",
+)
+
 
 class Pruning(Ending, Programs, Looking):
     """`prune` and its parts."""
@@ -21,10 +31,12 @@ class Pruning(Ending, Programs, Looking):
         self._forget_tasks(ended)
         events, more_events = self._prune_events(rule)
         reservations = self._prune_reservations(rule)
-        cached = self._prune_cache(now, rule.chunk)
+        cached = self._prune_cache(now, rule)
+        results = self.drop_faded(now, rule.chunk)
         self.flush()
-        more = more_events or rule.chunk in (len(ended), reservations, cached)
-        return Pruned(len(ended), events, reservations, more or (bool(ended) and self._above(rule.max_bytes)))
+        more = more_events or rule.chunk in (len(ended), reservations, cached, results)
+        more = more or (bool(ended) and self._above(rule.max_bytes))
+        return Pruned(len(ended), events, reservations, more, results)
 
     def _ended(self, rule: Retention) -> list[Row]:
         """The next tasks to go: those that ended long ago, or else, over the size, the oldest."""
@@ -42,13 +54,17 @@ class Pruning(Ending, Programs, Looking):
             return
         seqs = [row[0] for row in tasks]
         listed = as_list(seqs)
-        programs = self.programs_of(seqs)
+        programs, flows = self.programs_of(seqs), self.flows_of(seqs)
         self.forget_steps(seqs)
         for texts in self.db.rows("large_texts", (listed,)):
             self.drop_texts(texts)
-        for statement in ("forget_events_of_tasks", "forget_controls_of_tasks", "forget_tasks"):
+        for statement in _FORGET:
             self.db.do(statement, (listed,))
+        pending = sum(state > 0 for (state,) in self.db.rows("forget_terms", (listed,)))
+        if pending:
+            self.set_counter("expiring", self.counter("expiring") - pending)
         self.forget_programs(programs)
+        self.forget_flows(flows)
         for _, batch, lane, status, priority in tasks:
             self.tally(batch, lane, status, priority, -1)
         self.flush()
@@ -68,10 +84,12 @@ class Pruning(Ending, Programs, Looking):
             return 0
         return self.db.do("forget_reservations", (rule.reservations_before, rule.chunk))
 
-    def _prune_cache(self, now: float, chunk: int) -> int:
-        expired = self.db.rows("expired_cache", (now, chunk))
-        for _, _, content in expired:
+    def _prune_cache(self, now: float, rule: Retention) -> int:
+        old = self.db.rows("expired_cache", (now, rule.chunk))
+        if not old and rule.max_cache_bytes is not None:
+            old = self.db.rows("oldest_cache", (rule.max_cache_bytes, rule.chunk))
+        for _, _, content in old:
             if content is not None:
                 self.drop_content(content)
-        self.db.many("forget_cache", [row[:2] for row in expired])
-        return len(expired)
+        self.db.many("forget_cache", [row[:2] for row in old])
+        return len(old)

@@ -11,9 +11,9 @@ from penstock.model.rank import Rank
 from penstock.model.reservation import ReservationState, ReservationView
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, StepRecord
-from penstock.model.task import TaskView
-from penstock.stores.contract import Event, Spend, StoredLane, Tally, TaskFilter
-from penstock.stores.sql.choosing import Choosing
+from penstock.model.task import OMITTED, TaskView
+from penstock.stores.contract import Count, Event, Spend, SpendSum, StoredLane, Tally, TaskFilter
+from penstock.stores.sql.choosing import LAST_LETTER, Choosing
 from penstock.stores.sql.session import Row, as_list
 
 AHEAD_AT_MOST = 10_000
@@ -42,7 +42,12 @@ class Reading(Choosing):
         return view
 
     def tasks(
-        self, where: TaskFilter, after: int = 0, limit: int = 100, newest: bool = True
+        self,
+        where: TaskFilter,
+        after: int = 0,
+        limit: int = 100,
+        newest: bool = True,
+        whole: bool = True,
     ) -> list[TaskView]:
         self.flush()
         rows: list[Row] = []
@@ -51,14 +56,48 @@ class Reading(Choosing):
                 names, params = [*names, "where_before" if newest else "where_after"], [*params, after]
             rows += self.db.rows_where("view_newest" if newest else "view_oldest", names, [*params, limit])
         rows.sort(key=lambda row: int(row[0]), reverse=newest)
-        return self._views(rows[:limit])
+        return self._views(rows[:limit], whole)
 
-    def _views(self, rows: Sequence[Row]) -> list[TaskView]:
-        large = self.expand(text for row in rows for text in (row[20], row[23]))
+    def _views(self, rows: Sequence[Row], whole: bool = True) -> list[TaskView]:
+        texts = [text for row in rows for text in (row[20], row[23])]
+        if whole:
+            large: dict[str, Any] = {reference: text for reference, text in self.expand(texts).items()}
+        else:
+            large = {text: OMITTED for text in texts if text is not None and text[:1] == "@"}
         return [_view(row, large) for row in rows]
+
+    def ids(self, where: TaskFilter, after: int = 0, limit: int = 1000) -> list[tuple[int, str]]:
+        self.flush()
+        rows: list[Row] = []
+        for names, params in self.conditions(where):
+            rows += self.db.rows_where("ids", [*names, "where_after"], [*params, after, limit])
+        return [(seq, id) for seq, id in sorted(rows)[:limit]]
+
+    def counts(self, where: TaskFilter) -> dict[TaskStatus, Count]:
+        self.flush()
+        rows = [
+            row
+            for names, params in self.conditions(where)
+            for row in self.db.rows_where("counts", names, params)
+        ]
+        return {TaskStatus(status): Count(*figures) for status, *figures in rows}
+
+    def tags(self, prefix: str, before: str | None = None, limit: int = 100) -> list[str]:
+        last = prefix + LAST_LETTER if before is None else before
+        return [tag for (tag,) in self.look("tags_newest", (prefix, last, limit))]
 
     def ahead(self, seq: int) -> int:
         return int(self.look("ahead", (seq, AHEAD_AT_MOST))[0][0])
+
+    def dependencies(self, seq: int) -> list[str]:
+        return [id for (id,) in self.look("dependencies", (seq,))]
+
+    def results_of(self, ids: Sequence[str]) -> dict[str, tuple[TaskStatus, str | None, str | None]]:
+        rows = self.look("results_of", (as_list(ids),))
+        large = self.expand(row[2] for row in rows)
+        return {
+            id: (TaskStatus(status), large.get(result, result), error) for id, status, result, error in rows
+        }
 
     def tallies(self) -> list[Tally]:
         return [
@@ -86,12 +125,18 @@ class Reading(Choosing):
             for row in rows
         ]  # fmt: skip
 
-    def events(self, after: int, limit: int = 1000, task: int | None = None) -> list[Event]:
-        if task is None:
-            rows = self.look("events", (after, limit))
-        else:
-            rows = self.look("events_of_task", (after, task, limit))
-        return [Event(*(*row[:5], json.loads(row[5]) if row[5] else {})) for row in rows]
+    def events(
+        self, after: int, limit: int = 1000, task: int | None = None, kinds: Sequence[str] = ()
+    ) -> list[Event]:
+        asked = (after, limit, as_list(kinds))
+        rows = self.look("events", asked) if task is None else self.look("events_of_task", (*asked, task))
+        return [
+            Event(no, seq, id, at, kind, json.loads(data) if data else {}, tenant)
+            for no, seq, id, at, kind, data, tenant in rows
+        ]
+
+    def first_event(self) -> int:
+        return int(self.look("first_event")[0][0])
 
     def last_event(self) -> int:
         return int(self.look("last_event")[0][0])
@@ -112,24 +157,32 @@ class LedgerReading(Choosing):
         rows = self.look("reservations_held", (-1,)) + self.look("reservations_since", (since,))
         return [_reservation(row) for row in sorted(rows)]
 
+    def spend_sums(self) -> list[SpendSum]:
+        return [SpendSum(*row) for row in self.look("spend_sums")]
+
     def spend(self) -> list[Spend]:
         return [Spend(*row) for row in self.look("spend")]
 
 
-def _view(row: Row, large: dict[str, str]) -> TaskView:
-    return TaskView(
+def _view(row: Row, large: dict[str, Any]) -> TaskView:
+    values = [
         *(*row[:6], TaskStatus(row[6]), Rank(row[7], row[8]), row[9] == 1),
         *row[10:20],
         *(_parsed(text, large) for text in row[20:25]),
-        *row[25:],
-    )
+        *row[25:35],
+        *(row[35] == 1, _parsed(row[36], large)),
+        *(tuple(json.loads(texts)) for texts in row[37:40]),
+    ]
+    return TaskView(*values)
 
 
-def _parsed(text: str | None, large: dict[str, str]) -> Any:
+def _parsed(text: str | None, large: dict[str, Any]) -> Any:
     """JSON text as data; what is no JSON stays a text, so that a bad row does not hide the others."""
     if text is None:
         return None
     text = large.get(text, text)
+    if text is OMITTED:
+        return text
     try:
         return json.loads(text)
     except ValueError:

@@ -28,7 +28,7 @@ class Rescuing(Claiming, Ledger):
         for seq, _, lane, batch, priority, crashes, node, *_ in saved:
             self.move(batch, lane, priority, "running", "queued")
             self.event(seq, now, "rescued", f'{{"node":{node},"crashes":{crashes + 1}}}')
-        self._fail_poison(poison, now)
+        failed = self._fail_poison(poison, now)
         uncertain = self.make_uncertain([row[0] for row in self.db.rows("held_by_nodes", (listed,))], now)
         self._forget_nodes(listed)
         return Rescued(
@@ -37,9 +37,11 @@ class Rescuing(Claiming, Ledger):
             tuple(row[1] for row in poison),
             uncertain,
             self.next_due(),
+            failed,
         )
 
-    def _fail_poison(self, poison: Sequence[Row], now: float) -> None:
+    def _fail_poison(self, poison: Sequence[Row], now: float) -> tuple[str, ...]:
+        """The ids of those that failed with them."""
         numbers = self.take_numbers("finish", len(poison))
         rows = []
         for (seq, _, lane, batch, priority, crashes, _, created, entered, started), no in zip(
@@ -56,6 +58,7 @@ class Rescuing(Claiming, Ledger):
             self.total("queue_seconds", started - max(created, entered))
             self.total("run_seconds", now - started)
         self.db.many("poison", rows)
+        return self.follow((), {row[0]: (row[1], "failed") for row in poison}, now).failed
 
     def join(self, name: str, pid: int, host: str, now: float, lease_until: float) -> int:
         return int(self.db.rows("join", (name, pid, host, now, lease_until))[0][0])

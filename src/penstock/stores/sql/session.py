@@ -20,6 +20,10 @@ Row = tuple[Any, ...]
 # Longer texts and values are kept apart, so that moving a task through its states does not rewrite them.
 INLINE = 2048
 
+# Where lines are looked at by their lane, so many tasks with flows at most. There are few then: some that ran
+# while the strategy was switched. Only during a switch there may be more, and the order is mixed anyway.
+FLOWING_AT_MOST = 1_000
+
 FINAL_NAMES = frozenset(status.value for status in TaskStatus if status.final)
 
 
@@ -107,11 +111,12 @@ class WritingSession(Session):
     def take_numbers(self, name: str, count: int) -> range:
         """The next `count` numbers of a counter, never given before."""
         last = self.counter(name)
-        self._set_counter(name, last + count)
+        self.set_counter(name, last + count)
         return range(last + 1, last + count + 1)
 
-    def _set_counter(self, name: str, value: int) -> None:
-        assert self._counters is not None
+    def set_counter(self, name: str, value: int) -> None:
+        if self._counters is None:
+            self._counters = dict(self.db.rows("counters"))
         self._counters[name] = value
         self._moved_counters.add(name)
 
@@ -121,11 +126,13 @@ class WritingSession(Session):
         """Count tasks into (`change` > 0) or out of a status."""
         self._tally[batch or 0, lane, status, priority] += change
         if status not in FINAL_NAMES:
-            self._set_counter("open", self.counter("open") + change)
+            self.set_counter("open", self.counter("open") + change)
 
     def move(self, batch: int | None, lane: int, priority: int, old: str, new: str, count: int = 1) -> None:
         self.tally(batch, lane, old, priority, -count)
         self.tally(batch, lane, new, priority, count)
+        if new in FINAL_NAMES:
+            self._totals[new] += count
 
     def total(self, name: str, change: float) -> None:
         self._totals[name] += change

@@ -7,32 +7,29 @@ from collections.abc import Sequence
 from penstock.model.rank import Rank
 from penstock.model.states import CLAIMABLE, FINAL, TaskStatus
 from penstock.stores.contract import Control, TaskFilter
+from penstock.stores.sql.cascading import Cascading
 from penstock.stores.sql.choosing import Choosing
-from penstock.stores.sql.session import WritingSession, as_list
+from penstock.stores.sql.session import as_list
 
-_CLAIMABLE = frozenset(status.value for status in CLAIMABLE)
-_CANCELLED_DATA = '{"status":"cancelled"}'
+_PAUSABLE = frozenset(status.value for status in (*CLAIMABLE, TaskStatus.BLOCKED))
 
 
-class Steering(WritingSession, Choosing):
+class Steering(Cascading, Choosing):
     """`cancel`, `pause`, `resume`, `set_pause`, `rerank` and the control rows."""
 
     def cancel(self, where: TaskFilter, now: float) -> dict[str, bool]:
         chosen = self.chosen(where)
         outcomes = {id: TaskStatus(status) not in FINAL for _, id, status, *_ in chosen}
         waiting = [row for row in chosen if outcomes[row[1]] and row[2] != "running"]
-        numbers = self.take_numbers("finish", len(waiting))
-        self.db.many("cancel", [(now, no, row[0]) for row, no in zip(waiting, numbers, strict=True)])
-        for seq, _, status, lane, batch, priority in waiting:
-            self.move(batch, lane, priority, status, "cancelled")
-            self.event(seq, now, "finished", _CANCELLED_DATA)
+        self.end_waiting(waiting, "cancelled", now, [None] * len(waiting))
+        self.follow((), {row[0]: (row[1], "cancelled") for row in waiting}, now)
         for seq, _, status, *_ in chosen:
             if status == "running":
                 self.ask_control("cancel", seq, now)
         return outcomes
 
     def pause(self, where: TaskFilter, now: float) -> int:
-        chosen = [row for row in self.chosen(where) if row[2] in _CLAIMABLE]
+        chosen = [row for row in self.chosen(where) if row[2] in _PAUSABLE]
         self.db.do("pause", (as_list(row[0] for row in chosen),))
         for seq, _, status, lane, batch, priority in chosen:
             self.move(batch, lane, priority, status, "paused")

@@ -5,15 +5,20 @@ from __future__ import annotations
 from penstock.stores.sql.adding import Adding
 from penstock.stores.sql.batches import BatchReading, BatchWriting
 from penstock.stores.sql.journaling import Journaling
+from penstock.stores.sql.keys import KeyReading, KeyWriting
 from penstock.stores.sql.looking import Looking
+from penstock.stores.sql.orders import OrderReading, OrderWriting
 from penstock.stores.sql.pruning import Pruning
 from penstock.stores.sql.reading import LedgerReading, Reading
 from penstock.stores.sql.rescuing import Rescuing
+from penstock.stores.sql.scheduling import ScheduleReading, ScheduleWriting
 from penstock.stores.sql.steering import Steering
 from penstock.stores.sql.waiting import WaitingReading
 
 
-class SqlReader(Reading, LedgerReading, Looking, BatchReading, WaitingReading):
+class SqlReader(
+    Reading, LedgerReading, Looking, BatchReading, WaitingReading, ScheduleReading, KeyReading, OrderReading
+):
     """A `Reader` over one read transaction."""
 
 
@@ -24,11 +29,16 @@ class SqlTransaction(
     Pruning,
     BatchWriting,
     Steering,
+    ScheduleWriting,
+    KeyWriting,
+    OrderWriting,
     Reading,
     LedgerReading,
     Looking,
     BatchReading,
     WaitingReading,
+    ScheduleReading,
+    OrderReading,
 ):
     """A `Transaction` over one write transaction; `flush` before the commit."""
 

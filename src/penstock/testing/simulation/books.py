@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from penstock.model.reservation import Reservation, ReservationState, Settlement
 from penstock.model.states import FINAL, TaskStatus
 from penstock.model.step import StepRecord
-from penstock.model.task import Added, Claimed, Finish, NewTask, PutBack
+from penstock.model.task import Added, Claimed, Ended, Finish, NewTask, PutBack
 from penstock.stores.contract import AddOutcome, Rescued, Store, TaskFilter
 from penstock.testing.simulation.loop import current_life
 
@@ -47,7 +47,6 @@ class Books:
     spent: int = 0
     held: dict[int, int] = field(default_factory=dict)
     transactions: int = 0
-    bookings: int = 0
 
     def breach(self, text: str) -> None:
         if len(self.breaches) < 20:
@@ -83,15 +82,15 @@ class Books:
             now = f"it is {entry.status}, claim {entry.claim_no}"
             self.breach(f"7: {verb} of task {seq} by claim {claim_no} answered {landed}; {now}")
 
-    def finished(self, ends: Sequence[Finish], outcomes: Sequence[bool]) -> None:
+    def finished(self, ends: Sequence[Finish], outcomes: Sequence[Ended]) -> None:
         for end, landed in zip(ends, outcomes, strict=True):
             seq, claim_no = end.task.seq, end.task.claim_no
-            self._fenced("finish", seq, claim_no, landed)
+            self._fenced("finish", seq, claim_no, bool(landed))
             if landed:
                 entry = self.tasks[seq]
                 self.expect(entry.status not in FINAL, f"2: task {seq} ended again, as {end.status}")
                 entry.status = end.status
-            self.say("finish", f"{seq} no {claim_no} {end.status} {landed}")
+            self.say("finish", f"{seq} no {claim_no} {end.status} {bool(landed)}")
 
     def returned(self, returns: Sequence[PutBack], outcomes: Sequence[bool]) -> None:
         for back, landed in zip(returns, outcomes, strict=True):
@@ -109,13 +108,11 @@ class Books:
             self.say("record", f"{step.seq} no {step.claim_no} {step.key.name} {landed}")
 
     def reserved(self, intents: Sequence[Reservation], ids: Sequence[int]) -> None:
-        self.bookings += len(ids)
         for intent, id in zip(intents, ids, strict=True):
             self.held[id] = intent.cost_held
             self.say("reserve", f"{id} of {intent.task} {intent.input_held}+{intent.output_held}")
 
     def settled(self, settlements: Sequence[Settlement], outcomes: Sequence[bool]) -> None:
-        self.bookings += len(outcomes)
         for one, landed in zip(settlements, outcomes, strict=True):
             self.expect(landed == (one.id in self.held), f"4: settle of {one.id} answered {landed}")
             if landed:
@@ -178,8 +175,8 @@ class WatchedTransaction:
         self._notes.append(lambda: self._books.claimed(tasks, node))
         return tasks
 
-    def finish(self, ends: Sequence[Finish]) -> list[bool]:
-        outcomes: list[bool] = self._inner.finish(ends)
+    def finish(self, ends: Sequence[Finish]) -> list[Ended]:
+        outcomes: list[Ended] = self._inner.finish(ends)
         self._notes.append(lambda: self._books.finished(ends, outcomes))
         return outcomes
 

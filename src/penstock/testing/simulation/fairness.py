@@ -9,14 +9,12 @@ from penstock.testing.simulation.scenario import CAP
 
 # Prompt and cap of the largest call.
 LARGEST = CAP + 40
-# Tasks that may stand at the gate besides those with a slot, and the most calls of one.
-AHEAD, MOST_CALLS = 8, 5
 
 
 def bound(slots: int) -> float:
-    """Tokens that fair shares may differ by: twice U of `policies.flows.Flows`, where a claim may turn out as
-    much as a whole agent larger or smaller than what it was charged."""
-    return 2.0 * LARGEST + (AHEAD + slots) * MOST_CALLS * LARGEST
+    """Tokens that fair shares may differ by: 2U, U = the largest call, and one as large in flight in every
+    slot. How many tasks are claimed ahead of the gate, and how large these are, does not matter."""
+    return 2.0 * (1 + slots) * LARGEST
 
 
 class DriftMeter:

@@ -72,15 +72,12 @@ class Faults:
     def _jump(self, size: float) -> None:
         self._clock.jump_wall((size - 0.5) * 120.0)
         self._unseen_jumps += 1
-        node, bookings = self._nodes.current, self._books.bookings
+        node = self._nodes.current
         if node is None:
             self.strict_windows = False
 
         def seen() -> None:
-            # What is booked before the node sees the jump is stamped anew with the rest, once too often:
-            # after a jump back it seems older than it is.
-            exact = size >= 0.5 or bookings == self._books.bookings
-            if node is not None and not node.life.dead and exact:
+            if node is not None and not node.life.dead:
                 self._unseen_jumps -= 1
 
         self._loop.in_world(JUMP_SEEN_AFTER, seen)
@@ -93,9 +90,10 @@ class Faults:
     def of_commit(self) -> None:
         """Raises in place of a commit when one is to fail."""
         if self._of_commits:
-            # What the store could not be told it goes on to count as held, until the next start.
-            self._lossy, self._books.strict_money = True, False
             error = self._of_commits.pop()
+            if not isinstance(error, StoreBusy):
+                # What the store could not be told it goes on to count as held, until the next start.
+                self._lossy, self._books.strict_money = True, False
             self._books.say("commit failed", type(error).__name__)
             raise error
 

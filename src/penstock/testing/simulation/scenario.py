@@ -67,7 +67,7 @@ def draw(seed: int) -> Scenario:
     shares = chance.random() < 0.12
     capped = shares or chance.random() < 0.7
     windows = {} if shares else _windows(chance, capped)
-    settings = _settings(chance, windows, shares, capped)
+    settings = _settings(chance, Random(f"{seed}:shares"), windows, shares, capped)
     span = chance.uniform(3.0, 30.0)
     faults = () if shares else _faults(chance, span)
     return Scenario(
@@ -93,7 +93,9 @@ def _windows(chance: Random, capped: bool) -> dict[str, tuple[int, float]]:
     return found
 
 
-def _settings(chance: Random, windows: dict[str, tuple[int, float]], shares: bool, capped: bool) -> Settings:
+def _settings(
+    chance: Random, more: Random, windows: dict[str, tuple[int, float]], shares: bool, capped: bool
+) -> Settings:
     rates = tuple(
         RateLimit(name, limit, seconds)  # type: ignore[arg-type]
         for name, (limit, seconds) in windows.items()
@@ -104,13 +106,18 @@ def _settings(chance: Random, windows: dict[str, tuple[int, float]], shares: boo
     strategy, details = (
         ("fair", {"inside": chance.choice(("fifo", "priority"))}) if shares else any_strategy(chance)
     )
+    max_open = None if shares or chance.random() < 0.5 else slots + chance.randint(0, 4)
+    if shares:
+        # Steps compete inside a tenant too; and tasks have to make place for those of another tenant.
+        details["inside"] = more.choice((details["inside"], details["inside"], "preemptive"))
+        max_open = more.choice((None, None, slots, slots + 1, slots + 3))
     return Settings(
         store="memory",
         strategy=strategy,
         strategy_settings=details,
         size_in="tokens" if shares else None,
         max_concurrent=slots,
-        max_open=None if shares or chance.random() < 0.5 else slots + chance.randint(0, 4),
+        max_open=max_open,
         threads=1,
         limits=Limits(rates=rates, models=models, budget=budget),
         prices={"m*": {"input": PRICE_PER_MILLION, "output": PRICE_PER_MILLION}},
@@ -203,7 +210,4 @@ def _faults(chance: Random, span: float) -> tuple[Fault, ...]:
         Fault(chance.uniform(0.0, span), chance.choice(kinds), chance.random())
         for _ in range(chance.choice((0, 1, 2, 3, 4, 6)))
     ]
-    if any(one.kind == "lost_lease" for one in faults):
-        # One node dispatches a store; what another claimed under an older strategy is not ranked anew.
-        faults = [one for one in faults if one.kind != "switch"]
     return tuple(sorted(faults, key=lambda one: one.at))

@@ -3,79 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Self, TypeVar
 
-from penstock.errors import (
-    ConfigurationError,
-    InvalidTask,
-    PenstockError,
-    StoreError,
-    TaskCancelled,
-    TaskFailed,
-    TaskNotFound,
-    WaitTimeout,
-)
+from penstock.errors import ConfigurationError, PenstockError, StoreError, TaskNotFound
+from penstock.manager.door import Door
+from penstock.manager.feed import Feed
+from penstock.manager.retrying import again
+from penstock.manager.scheduling import Scheduling
+from penstock.manager.submission import Submission
+from penstock.manager.waiting import Outcome, Waiters
 from penstock.model.clock import Clock, SystemClock
-from penstock.model.ids import new_id
-from penstock.model.json_text import json_text
-from penstock.model.lane import Lane
-from penstock.model.options import TaskOptions, read_options
-from penstock.model.priority import Priority, read_priority
-from penstock.model.rank import Rank
-from penstock.model.service_class import ServiceClass, service_class
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
 from penstock.runtime.handlers import Handler, HandlerFunction, Handlers
 from penstock.runtime.node import Node
 from penstock.runtime.ranking import Ranker
+from penstock.runtime.recovery import forget_spending
 from penstock.runtime.reranking import policy_for
 from penstock.runtime.settings import Settings
 from penstock.runtime.transport import make_async_transport, make_sync_transport
-from penstock.stores.contract import AddOutcome, Store, TaskFilter
+from penstock.stores.contract import AddOutcome, Event, Reader, Retention, Store, TaskFilter
 from penstock.stores.sqlite.store import SqliteStore
 
 T = TypeVar("T")
 
-_UNRANKED = Rank(0, 0.0)
 
-
-@dataclass(slots=True)
-class Submission:
-    """One task to be: its type and data (JSON), and how it is to be run.
-
-    `delay` are seconds before it may start, `deadline` an instant in seconds since the epoch (or
-    `slo_seconds` from now). `service_class` presets what is not given of priority (else 20) and deadline:
-    immediate, scheduled, background, batch. `program` names the workflow it belongs to; `size` (in the scarce
-    unit), `estimated_tokens` and `estimated_seconds` help strategies that look at sizes, which are learned
-    otherwise. The same `idempotency_key` of a tenant gives the same task, or an error when type or data
-    differ.
-    """
-
-    type: str
-    data: Any = None
-    priority: int | str | None = None
-    tenant: str = ""
-    metadata: Any = None
-    options: TaskOptions | None = None
-    delay: float = 0.0
-    deadline: float | None = None
-    idempotency_key: str | None = None
-    batch: int | None = None
-    position: int | None = None
-    error: dict[str, Any] | None = None
-    service_class: str | None = None
-    slo_seconds: float | None = None
-    program: str | None = None
-    size: float | None = None
-    estimated_tokens: float | None = None
-    estimated_seconds: float | None = None
-
-
-class Manager:
+class Manager(Scheduling):
     """Durable tasks on one store: add, run, wait, control.
 
     manager = Manager(Settings(store="work.db", max_concurrent=20))
@@ -95,10 +49,16 @@ class Manager:
         self._given_store = store
         self._store: Store | None = None
         self._node: Node | None = None
-        self._waiters: dict[str, list[asyncio.Future[Finish]]] = {}
+        self.waiters = Waiters(self.read)
+        self.feed = Feed(self.read)
+        self._door = Door(self.handlers, self.ranker, self.clock)
         self._transports: list[Any] = []
-        self._started_at = 0.0
+        self.started_at = 0.0
         self.on_end: list[Callable[[Finish], None]] = []
+        self.check_scheduled = lambda one: None
+        self.on_added: list[Callable[[Sequence[NewTask], Sequence[AddOutcome]], None]] = []
+        self.on_change: list[Callable[[], None]] = []
+        """hear of tasks that were added here, and that another process wrote something"""
 
     # Life
 
@@ -125,7 +85,12 @@ class Manager:
         except BaseException:
             store.close()
             raise
-        self._store, self._node, self._started_at = store, node, self.clock.wall()
+        self._store, self._node, self.started_at = store, node, self.clock.wall()
+        node.on_others = self.waiters.look_soon
+        node.on_change = lambda: [listener() for listener in self.on_change].clear()
+        node.committer.on_commit.append(self.feed.wake)
+        self.feed.open()
+        node.cron.open(self.scheduled_task, self.notice)
 
     async def stop(self, now: bool = False) -> None:
         """Start nothing more, let calls in flight finish, and close. With `now`, cancel them; both resume
@@ -133,7 +98,10 @@ class Manager:
         node, store = self._node, self._store
         if node is None or store is None:
             return
+        await node.drain(now)
+        await self.feed.close()
         await node.stop(now)
+        self.waiters.failed(_stopped())
         for transport in self._transports:
             await transport.aclose()
         self._node = self._store = None
@@ -182,7 +150,7 @@ class Manager:
         tasks = [self.prepare(one) for one in submissions]
 
         def add(store: Any) -> list[AddOutcome]:
-            outcomes: list[AddOutcome] = store.add(tasks, self.settings.max_queue_size)
+            outcomes: list[AddOutcome] = store.add(tasks, self.node.settings.max_queue_size)
             for outcome in outcomes:
                 if isinstance(outcome, PenstockError):
                     raise outcome
@@ -192,44 +160,15 @@ class Manager:
 
     def prepare(self, one: Submission) -> NewTask:
         """Check a submission and rank it; what the store is given."""
-        handler = self.handlers[one.type]
-        now = self.clock.wall()
-        data = one.data if one.error is not None else handler.check(one.data)
-        try:
-            payload = None if data is None else json_text(data)
-            metadata = None if one.metadata is None else json_text(one.metadata)
-        except (TypeError, ValueError) as error:
-            raise InvalidTask(f"data and metadata of a {one.type!r} task must be JSON: {error}") from None
-        options = one.options or handler.options
-        preset = None if one.service_class is None else service_class(one.service_class)
-        task = NewTask(
-            id=new_id(),
-            type=one.type,
-            lane=handler.lane(data) if one.error is None else handler.lane(None),
-            rank=_UNRANKED,
-            created_at=now,
-            payload=payload,
-            priority=_priority(one, preset),
-            tenant=one.tenant,
-            program=one.program,
-            entered_at=now + one.delay,
-            due_at=now + one.delay if one.delay > 0 else None,
-            deadline=_deadline(one, preset, now),
-            options=options.as_text(),
-            metadata=metadata,
-            idempotency_key=one.idempotency_key,
-            batch=one.batch,
-            position=one.position,
-            error=None if one.error is None else json_text(one.error),
-        )
-        if one.idempotency_key is not None:
-            task.fingerprint = hashlib.sha256(f"{one.type}\n{payload}".encode()).hexdigest()[:32]
-        size, seconds = self.ranker.expected((one.type, task.lane.model, one.tenant), one.estimated_tokens)
-        self.ranker.enter(task, size if one.size is None else one.size, one.estimated_seconds or seconds, now)
-        return task
+        return self._door.prepare(one, self._node)
 
     def notice(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> None:
         """Tell the dispatcher of tasks that were added in a transaction of the caller's own."""
+        for listener in self.on_added:
+            listener(tasks, outcomes)
+        if any(isinstance(outcome, Existing) for outcome in outcomes):
+            # Perhaps it was added by a transaction whose answer never came, and nobody was told.
+            self.node.dispatcher.notice_all()
         if not tasks:
             for lane in {outcome.lane for outcome in outcomes if isinstance(outcome, Added)}:
                 self.node.notice(lane)
@@ -242,6 +181,10 @@ class Manager:
         for (lane, due_at, flow), task in news.items():
             size = 0.0 if flow is None else self.ranker.size_of(task)
             self.node.notice(lane, due_at, flow, size)
+        later = [one.expires_at for one in tasks]
+        later += [outcome.due_at for outcome in outcomes if isinstance(outcome, Existing)]
+        if (first := min((at for at in later if at is not None), default=None)) is not None:
+            self.node.timer.expect(first)
 
     async def get(self, id: str) -> TaskView | None:
         """The task as it stands; `None` when there is none of that id."""
@@ -252,22 +195,27 @@ class Manager:
 
         Raises `TaskFailed`, `TaskCancelled`, `TaskNotFound`, or `WaitTimeout` after `timeout` seconds.
         """
-        future: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(id, []).append(future)
-        try:
-            task = await self.get(id)
-            if task is None:
-                raise TaskNotFound(f"there is no task {id}", id)
-            if task.status.final:
-                return _result_of(id, task.status, task.result, task.error)
-            async with asyncio.timeout(timeout):
-                end = await future
-        except TimeoutError:
-            raise WaitTimeout(f"task {id} was not done within {timeout:g} seconds; it goes on") from None
-        finally:
-            self._forget_waiter(id, future)
-        result = None if end.result is None else json.loads(end.result)
-        return _result_of(id, end.status, result, None if end.error is None else json.loads(end.error))
+        return (await self.waiters.outcome(id, timeout)).value()
+
+    def outcomes(self, ids: Sequence[str], timeout: float | None = None) -> AsyncIterator[Outcome]:
+        """How each of these tasks ended, in the order of their ends."""
+        return self.waiters.outcomes(ids, timeout)
+
+    async def events(
+        self, id: str | None = None, after: int | None = None, kinds: Sequence[str] = ()
+    ) -> AsyncIterator[Event]:
+        """What happens from now on (or `after` an event's number), of one task or of all. Ends with the
+        manager, and with one task's end."""
+        view = None if id is None else await self.get(id)
+        if id is not None and view is None:
+            raise TaskNotFound(f"there is no task {id}", id)
+        task = None if view is None else view.seq
+        if after is not None or task is not None:
+            begin = after or 0
+        else:
+            begin = await self.read(lambda reader: reader.last_event())
+        async for event in self.feed.follow(task, begin, kinds):
+            yield event
 
     async def idle(self) -> None:
         """Wait until nothing runs and nothing claimable is left."""
@@ -295,6 +243,7 @@ class Manager:
         answers, running = await self.node.committer.run(work)
         for seq, _ in running:
             self.node.cancel_running(seq)
+        self.waiters.look_soon()
         return answers
 
     async def pause(self, where: TaskFilter | None = None) -> int:
@@ -331,6 +280,39 @@ class Manager:
         meanwhile. Raises `ConfigurationError` for a strategy or a setting that there is not."""
         return await self.node.switcher.switch(name, settings)
 
+    def adjust(self, settings: Settings) -> None:
+        """Take on other limits, budgets, slots and capacity at once; nothing restarts."""
+        if self._node is not None:
+            self._node.adjust(settings)
+        self.settings = settings
+
+    def check_money(self, submissions: Sequence[Submission], base_url: str) -> None:
+        """Raise `BudgetExhausted` when the estimates of these submissions are over what is left."""
+        self._door.check_money(submissions, self.node, base_url)
+
+    def reset_total_cost(self) -> None:
+        """Count the total spending from now on."""
+        self.node.gate.ledger.reset_total()
+        self.node.in_background(self.node.committer.run(forget_spending))
+
+    async def clean_up(self, older_than: float) -> int:
+        """Remove tasks that ended more than `older_than` seconds ago, in chunks between other commits; how
+        many."""
+        now = self.clock.wall()
+        rule = Retention(finished_before=now - older_than)
+        removed = 0
+        while True:
+            pruned = await self.node.committer.run(lambda store: store.prune(rule, now))
+            removed += pruned.tasks
+            if not pruned.more:
+                return removed
+
+    def peek(self, work: Callable[[Reader], T]) -> T:
+        """Read the store at once, on this thread: for what takes no time."""
+        if self._store is None:
+            raise _not_running()
+        return self._store.read(work)
+
     async def read(self, work: Callable[[Any], T]) -> T:
         """Read the store on the side."""
         return await self.node.committer.read(work)
@@ -339,9 +321,7 @@ class Manager:
     def node(self) -> Node:
         """The running node; raises when the manager was not started."""
         if self._node is None:
-            raise ConfigurationError(
-                "the manager is not running; use `async with manager:` or `await manager.start()`"
-            )
+            raise _not_running()
         return self._node
 
     @property
@@ -368,84 +348,25 @@ class Manager:
         return [outcome.id for outcome in outcomes if isinstance(outcome, Added | Existing)]
 
     def _ended(self, end: Finish) -> None:
-        if self._waiters:
-            for future in self._waiters.get(end.task.id, ()):
-                if not future.done():
-                    future.set_result(end)
+        self.waiters.ended(end)
         for listener in self.on_end:
             listener(end)
 
     def _store_failed(self, error: StoreError) -> None:
-        for futures in self._waiters.values():
-            for future in futures:
-                if not future.done():
-                    future.set_exception(error)
+        self.waiters.failed(error)
 
-    def _forget_waiter(self, id: str, future: asyncio.Future[Finish]) -> None:
-        waiters = self._waiters.get(id, [])
-        if future in waiters:
-            waiters.remove(future)
-        if not waiters:
-            self._waiters.pop(id, None)
+
+def _stopped() -> ConfigurationError:
+    return ConfigurationError("the manager was stopped meanwhile; what did not end goes on at its next start")
+
+
+def _not_running() -> ConfigurationError:
+    return ConfigurationError(
+        "the manager is not running; use `async with manager:` or `await manager.start()`"
+    )
 
 
 def open_store(settings: Settings, read_only: bool = False) -> Store:
     """The store that the settings name."""
     path = ":memory:" if settings.store == "memory" else settings.store.removeprefix("sqlite:///")
     return SqliteStore.open(path, durability=settings.durability, read_only=read_only)
-
-
-def _priority(one: Submission, preset: ServiceClass | None) -> int:
-    if one.priority is not None:
-        return read_priority(one.priority)
-    return int(Priority.MEDIUM) if preset is None else preset.priority
-
-
-def _deadline(one: Submission, preset: ServiceClass | None, now: float) -> float | None:
-    slo = (
-        one.slo_seconds if one.slo_seconds is not None else preset.slo_seconds if preset is not None else None
-    )
-    deadline = one.deadline if one.deadline is not None else None if slo is None else now + slo
-    if deadline is not None and deadline <= now:
-        late = f"{now - deadline:.3g} seconds in the past"
-        raise InvalidTask(f"the deadline of this {one.type!r} task is {late}; give a later one")
-    return deadline
-
-
-def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
-    """A new task that does again what an ended one did not bring about."""
-    if old is None:
-        raise TaskNotFound(f"there is no task {id}", id)
-    if old.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
-        raise InvalidTask(
-            f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again"
-        )
-    options = replace(read_options(None), **(old.options or {}))
-    return NewTask(
-        id=new_id(),
-        type=old.type,
-        lane=Lane(old.type, old.model),
-        rank=_UNRANKED,
-        created_at=now,
-        entered_at=now,
-        payload=None if old.payload is None else json_text(old.payload),
-        priority=old.priority,
-        tenant=old.tenant,
-        deadline=old.deadline,
-        options=options.as_text(),
-        metadata=None if old.metadata is None else json_text(old.metadata),
-        retry_of=old.id,
-        inherit_journal=not fresh,
-        batch=old.batch,
-        position=old.position,
-    )
-
-
-def _result_of(id: str, status: TaskStatus, result: Any, error: dict[str, Any] | None) -> Any:
-    if status is TaskStatus.COMPLETED:
-        return result
-    reason = str((error or {}).get("code", ""))
-    message = str((error or {}).get("message", "no reason was given"))
-    if status is TaskStatus.CANCELLED:
-        raise TaskCancelled(f"task {id} was cancelled", id, reason)
-    raise TaskFailed(f"task {id} failed ({reason}): {message}", id, reason)

@@ -1,0 +1,45 @@
+"""Trying again what failed or was cancelled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from penstock.errors import InvalidTask, TaskNotFound
+from penstock.manager.door import UNRANKED
+from penstock.model.ids import new_id
+from penstock.model.json_text import json_text
+from penstock.model.lane import Lane
+from penstock.model.options import read_options
+from penstock.model.states import TaskStatus
+from penstock.model.task import NewTask, TaskView
+
+
+def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
+    """A new task that does again what an ended one did not bring about."""
+    if old is None:
+        raise TaskNotFound(f"there is no task {id}", id)
+    if old.status not in (TaskStatus.FAILED, TaskStatus.CANCELLED):
+        raise InvalidTask(
+            f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again"
+        )
+    options = replace(read_options(None), **(old.options or {}))
+    return NewTask(
+        id=new_id(),
+        type=old.type,
+        lane=Lane(old.type, old.model),
+        rank=UNRANKED,
+        created_at=now,
+        entered_at=now,
+        payload=None if old.payload is None else json_text(old.payload),
+        priority=old.priority,
+        tenant=old.tenant,
+        deadline=old.deadline,
+        options=options.as_text(),
+        metadata=None if old.metadata is None else json_text(old.metadata),
+        retry_of=old.id,
+        inherit_journal=not fresh,
+        batch=old.batch,
+        position=old.position,
+        tags=old.tags,
+        program=old.program,
+    )

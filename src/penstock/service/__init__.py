@@ -1,0 +1,1 @@
+"""The HTTP face: REST for tasks, an OpenAI-compatible gateway, events, metrics."""

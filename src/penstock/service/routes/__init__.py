@@ -1,0 +1,1 @@
+"""REST routes, one file for each thing they are about."""
