@@ -6,6 +6,7 @@ import pytest
 
 from penstock import (
     AITaskManager,
+    APIConfig,
     ConfigurationError,
     InvalidTask,
     PenstockError,
@@ -60,6 +61,11 @@ def test_configurations_that_make_no_sense(name, wrong):
         ({"ai_client": object()}, "ai_client"),
         ({"ai_client": []}, "empty"),
         ({"store": 5}, "store"),
+        ({"store": "postgres://host/name"}, "store"),
+        ({"keep": 5}, "Keep"),
+        ({"prices": ["gpt-4o-mini"]}, "prices"),
+        ({"prices": {"gpt-4o-mini": {"in": 1}}}, "prices"),
+        ({"pools": ["gpu"]}, "pools"),
         ({"zone": "Nowhere/Else"}, "zone"),
         ({"zone": "../etc/passwd"}, "zone"),
         ({"pools": {"gpu": -1}}, "gpu"),
@@ -73,6 +79,77 @@ def test_settings_that_make_no_sense(wrong, told):
     with pytest.raises(ConfigurationError, match=told) as refused:
         AITaskManager(**{"store": "memory", **wrong})
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("timeout", "5"), ("timeout", 0), ("rate_limit", "x"), ("rate_limit", 0), ("api_key", 5)],
+)
+def test_endpoints_that_make_no_sense(name, wrong):
+    with pytest.raises(ConfigurationError, match=name):
+        APIConfig(**{name: wrong})
+
+
+async def test_a_start_that_fails_gives_the_store_back(make, monkeypatch):
+    async def fail(engine, setup):
+        raise OSError("no prices today")
+
+    manager = make()
+    with monkeypatch.context() as patched:
+        patched.setattr("penstock.manager.ai_task_manager._look_up_prices", fail)
+        for _ in range(2):  # the second one must not believe that it runs
+            with pytest.raises(OSError, match="no prices"):
+                await manager.start()
+            assert not manager.is_running()
+    async with make() as other:
+        assert other.is_running()
+
+
+async def test_batches_of_what_is_no_task(manager):
+    for wrong in ({"task_type": "llm_call"}, "llm_call", None):
+        with pytest.raises(InvalidTask, match="tasks must be a list"):
+            await manager.submit_batch(wrong)
+    good = {"task_type": "llm_call", "data": {"prompt": "x"}}
+    with pytest.raises(InvalidTask, match=r"task 1 must be an object.*\('llm_call'"):
+        await manager.submit_batch([good, ("llm_call", {"prompt": "x"})])
+    with pytest.raises(InvalidTask, match="metadata"):
+        await manager.submit_task("llm_call", {"prompt": "x"}, metadata="urgent")
+    assert manager.list_tasks() == []
+
+
+async def test_clean_up_and_lists_say_what_they_take(manager):
+    for wrong in (-1, "x", None, float("nan")):
+        with pytest.raises(ConfigurationError, match="older_than_hours"):
+            await manager.cleanup_old_tasks(wrong)
+    with pytest.raises(ConfigurationError, match="TaskFilter"):
+        manager.list_tasks("completed")
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "data", "told"),
+    [
+        ("", never, None, "name"),
+        ("LLM_CALL", never, None, "built in"),
+        ("mine", 5, None, "function"),
+        ("mine", never, dict, "pydantic"),
+    ],
+)
+def test_types_that_make_no_sense(name, handler, data, told):
+    with pytest.raises(ConfigurationError, match=told):
+        AITaskManager(store="memory").register_type(name, handler, data=data)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"run": "proc"}, "run"),
+        ({"config": {"timeout": 5}}, "TaskConfig"),
+        ({"retries": 5}, "no option 'retries'"),
+    ],
+)
+def test_decorators_that_make_no_sense(options, told):
+    with pytest.raises(ConfigurationError, match=told):
+        AITaskManager(store="memory").task(**options)
 
 
 async def test_one_id_is_no_list_of_ids(manager):

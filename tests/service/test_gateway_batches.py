@@ -114,6 +114,7 @@ async def test_files_are_bounded_and_of_one_tenant(serve, open_client):
         for content, kind in (
             (b"nothing", "text/plain"),
             (b"--x\r\nbroken", "multipart/form-data; boundary=x"),
+            (b"--x", "multipart/form-data; boundary=" + "x" * 1_000),
         ):
             headers = {**stranger, "content-type": kind}
             assert (await http.post("/v1/files", content=content, headers=headers)).status_code == 400
@@ -124,6 +125,15 @@ async def test_files_are_bounded_and_of_one_tenant(serve, open_client):
     assert (await ended(bob, batch)).status == "completed"
     folder = served.service.gateway.shelf.path("x").parent
     assert not list(folder.glob("*.partial"))
+
+
+@pytest.mark.parametrize("life", ["3599", "2592001", "00000000000000003600" + "9" * 20, "0" * 5_000 + "3600"])
+async def test_the_life_of_a_file_is_bounded(serve, life):
+    served = await serve()
+    async with served.http() as http:
+        data = {"purpose": "batch", "expires_after[anchor]": "created_at", "expires_after[seconds]": life}
+        reply = await http.post("/v1/files", files={"file": ("a", b"x")}, data=data)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_field")
 
 
 async def test_a_batch_from_beginning_to_end(serve, open_client):

@@ -2,8 +2,12 @@
 
 import pytest
 
+from penstock.llm.endpoint import Endpoint
+from penstock.runtime.replies import WireReply
+from penstock.service.gateway import order_lines
 from penstock.service.gateway.limit_headers import duration
 from penstock.service.gateway.order_lines import MOST_ERRORS, check_file, read_chunk
+from penstock.service.gateway.problems import passed_on
 from penstock.service.gateway.tickets import Tickets, digest_of
 
 HOLDER = ("acme", "ci", "d" * 32)
@@ -67,3 +71,18 @@ def test_chunks_follow_each_other(tmp_path):
         seen += [(line.custom_id, line.number) for line in lines]
         offset, number = lines[-1].behind, lines[-1].number
     assert seen == [("0", 1), ("1", 2), ("2", 3), ("3", 5), ("4", 6)]
+
+
+def test_a_line_as_long_as_its_file_is_refused_piece_by_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr(order_lines, "LONGEST_LINE", 100)
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b" " + b"x" * 1_000)
+    found = check_file(path, "/v1/embeddings")
+    assert found.errors[0]["code"] == "line_too_long"
+    assert found.total == 10
+
+
+def test_headers_of_a_provider_that_stay_here():
+    given = [("X-Good", "1"), ("x-echo", "key-1f9c"), ("x-odd", "\u2713"), ("OpenAI-Organization", "org-1")]
+    endpoint = Endpoint("http://p.test/v1", "key-1f9c")
+    assert passed_on(WireReply(200, given, b""), (endpoint,)) == {"x-good": "1"}

@@ -47,3 +47,15 @@ async def test_25_calls_at_60_a_minute(serve, eventually):
     under_way = 6  # the bucket of a limit of 60
     assert max(place for place, kind in enumerate(late) if kind == "urgent") < 5 + under_way
     assert served.simulator.stats()["refused"] == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/completions"])
+async def test_numbers_beyond_all_measure_are_the_providers_to_refuse(serve, path):
+    served = await serve()
+    huge = 10**4_000
+    messages = [{"role": "user", "content": "x"}]
+    body = {"model": "gpt-4o-mini", "messages": messages, "input": "x", "prompt": "x"}
+    body |= {"n": huge, "best_of": huge, "max_tokens": huge, "max_output_tokens": huge}
+    async with served.http() as http:
+        reply = await http.post(path, json=body)
+    assert reply.status_code < 500, reply.text

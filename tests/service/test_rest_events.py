@@ -155,6 +155,16 @@ async def test_streams_end_when_the_service_closes(serve, eventually):
         assert await asyncio.wait_for(reading, 10) == 200
 
 
+async def test_who_hears_nothing_of_the_news_of_others_is_kept_alive(http, served):
+    follower = Follower(http, "/events?kind=none-such")
+    reading = asyncio.create_task(follower.read(lambda follower: follower.comments >= 2))
+    while not reading.done():
+        await submit(http)
+        await asyncio.sleep(0.02)
+    assert await reading == 200
+    assert follower.seen == []
+
+
 async def test_odd_ids_of_events(http):
     for value in ("x", "-1", "\u00b2"):
         reply = await http.get("/events", headers={"last-event-id": value.encode()})

@@ -3,6 +3,7 @@
 import pytest
 
 from penstock.service.auth import KeyRing, Principal
+from penstock.stores.contract import TaskFilter
 
 TYPE = "echo"
 WHO = {
@@ -124,6 +125,21 @@ async def test_schedules_and_webhooks_are_apart(ask):
     assert (await ask("bob", "DELETE", f"/webhooks/{hook['id']}")).status_code == 404
     secrets = {(await ask(who, "GET", "/webhook-secret")).json()["secret"] for who in WHO}
     assert len(secrets) == 3
+
+
+async def test_deliveries_belong_to_who_asked_for_them(ask, served, eventually):
+    """What the operator subscribed to is signed with the operator's secret, and no tenant's to cancel."""
+    for who in ("root", "ada"):
+        assert (await ask(who, "POST", "/webhooks", json={"url": "http://hook.test/"})).status_code == 201
+    id = (await ask("ada", "POST", "/tasks", json=task())).json()["task_id"]
+    await ask("ada", "POST", f"/tasks/{id}/cancel")
+
+    def deliveries():
+        where = TaskFilter(types=("webhook",))
+        return sorted(view.tenant for view in served.engine.peek(lambda reader: reader.tasks(where)))
+
+    await eventually(lambda: len(deliveries()) == 2)
+    assert deliveries() == ["", "acme"]
 
 
 async def test_events_are_of_ones_own(ask, served):

@@ -73,11 +73,6 @@ class OutputEstimator:
         seen = self._outputs.get((model, type))
         return self.reserve != "cap" and seen is not None and seen.seen >= _ENOUGH_REPLIES
 
-    def typical_output(self, model: str, type: str) -> float | None:
-        """The mean reply in tokens, for forecasts; None before any reply."""
-        seen = self._outputs.get((model, type))
-        return None if seen is None else seen.mean
-
     def _prompt(self, key: tuple[str, str], estimate: int) -> int:
         ratio = self._ratios.get(key)
         if ratio is None or ratio.seen < _ENOUGH_PROMPTS:

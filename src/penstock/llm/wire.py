@@ -123,13 +123,16 @@ CAP_FIELDS: dict[Family, tuple[str, ...]] = {
 }
 """Where each family states its output cap; the first field present is the one that rules."""
 
+LARGEST_CAP, MOST_ANSWERS = 10_000_000, 10_000
+"""No provider grants more; a larger number counts as this one, and is the provider's to refuse."""
+
 
 def read_output_cap(family: Family, body: dict[str, Any]) -> int | None:
     """The cap on the tokens of one answer that the caller set, or None."""
     for name in CAP_FIELDS.get(family, ()):
         cap = body.get(name)
         if isinstance(cap, int) and not isinstance(cap, bool) and cap > 0:
-            return cap
+            return min(cap, LARGEST_CAP)
     return None
 
 
@@ -138,7 +141,8 @@ def _answers(family: Family, body: dict[str, Any]) -> int:
     if family not in (Family.CHAT, Family.COMPLETIONS):
         return 1
     counts = [body.get("n")] + ([body.get("best_of")] if family is Family.COMPLETIONS else [])
-    asked = max([1, *(c for c in counts if isinstance(c, int) and not isinstance(c, bool))])
+    numbers = [c for c in counts if isinstance(c, int) and not isinstance(c, bool)]
+    asked = max([1, *(min(number, MOST_ANSWERS) for number in numbers)])
     prompts = body.get("prompt")
     if family is Family.COMPLETIONS and isinstance(prompts, list) and prompts:
         # A list of texts, or of lists of token ids, is one answer each; a plain list of ids is one prompt.

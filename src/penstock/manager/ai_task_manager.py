@@ -9,15 +9,16 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from penstock.errors import InvalidTask, TaskNotFound
+from penstock.errors import ConfigurationError, InvalidTask, TaskNotFound
 from penstock.manager.ai_scheduling import AIScheduling
 from penstock.manager.callbacks import Callbacks
 from penstock.manager.client import OpenAICompatibleClient
 from penstock.manager.costs import CostController
 from penstock.manager.definitions import TaskDecorator, TaskTerms
 from penstock.manager.engine import Manager
+from penstock.manager.given import check_batch, read_config, several, type_name
 from penstock.manager.registering import Registering
-from penstock.manager.setup import UNSET, Setup, Unset, changed_settings, make_engine
+from penstock.manager.setup import UNSET, Setup, Unset, changed_settings, check_span, make_engine
 from penstock.manager.statistics import by_priority, statistics
 from penstock.manager.submission import Submission
 from penstock.manager.task_config import SUBMISSION_FIELDS, TaskConfig
@@ -27,8 +28,6 @@ from penstock.model.priority import Priority
 from penstock.model.states import WAITING
 from penstock.model.task_type import TaskType
 from penstock.stores.contract import Event, TaskFilter
-
-_NO_CONFIG = TaskConfig()
 
 
 class AITaskManager(Registering, AIScheduling):
@@ -76,9 +75,14 @@ class AITaskManager(Registering, AIScheduling):
         if self.engine.is_running:
             return
         await self.engine.start()
-        self.open_client()
-        self.engine.node.on_progress = self._callbacks.progressed
-        await _look_up_prices(self.engine, self.setup)
+        try:
+            self.open_client()
+            self.engine.node.on_progress = self._callbacks.progressed
+            await _look_up_prices(self.engine, self.setup)
+        except BaseException:  # the store must not stay locked
+            await self.close_client()
+            await self.engine.stop(now=True)
+            raise
 
     async def stop(self, now: bool = False, timeout: float | None = None) -> None:
         """Start nothing more, let calls in flight and handlers between their steps come to an end, and close.
@@ -160,7 +164,8 @@ class AITaskManager(Registering, AIScheduling):
 
         Each has `task_type` and `data`, and may have `priority`, `config` and `metadata` of its own.
         """
-        configs = [_config(one.get("config") or config) for one in tasks]
+        check_batch(tasks)
+        configs = [read_config(one.get("config") or config) for one in tasks]
         submissions = [
             self._submission(one, place, priority, own)
             for place, (one, own) in enumerate(zip(tasks, configs, strict=True))
@@ -181,7 +186,7 @@ class AITaskManager(Registering, AIScheduling):
         data = one.get("data")
         own = one.get("priority")
         return Submission(
-            _type_name(one["task_type"]),
+            type_name(one["task_type"]),
             data.model_dump(mode="json", exclude_unset=True) if isinstance(data, BaseModel) else data,
             priority=own if own is not None else priority,
             metadata=one.get("metadata"),
@@ -223,7 +228,7 @@ class AITaskManager(Registering, AIScheduling):
         """The results of all of them, in order; the first failure is raised as soon as it happens, or with
         `return_exceptions` takes the place of its result."""
         found: dict[str, Any] = {}
-        async for outcome in self.engine.outcomes(_several(task_ids), timeout):
+        async for outcome in self.engine.outcomes(several(task_ids), timeout):
             try:
                 found[outcome.id] = outcome.value()
             except Exception as error:
@@ -236,7 +241,7 @@ class AITaskManager(Registering, AIScheduling):
         self, task_ids: Sequence[str], timeout: float | None = None
     ) -> AsyncIterator[AITask]:
         """The tasks in the order in which they end, failed and cancelled ones included."""
-        async for outcome in self.engine.outcomes(_several(task_ids), timeout):
+        async for outcome in self.engine.outcomes(several(task_ids), timeout):
             view = await self.engine.get(outcome.id)
             if view is not None:
                 yield task_object(view, self.engine.clock.wall())
@@ -257,6 +262,8 @@ class AITaskManager(Registering, AIScheduling):
 
         `after` is the id of the last task of the page before. Raises `TaskNotFound` when it is gone.
         """
+        if where is not None and not isinstance(where, TaskFilter):
+            raise ConfigurationError(f"where must be a TaskFilter(...), not {where!r}")
         last = None if after is None else self.engine.peek(lambda reader: reader.task(after))
         if after is not None and last is None:
             raise TaskNotFound(f"there is no task {after}", after)
@@ -273,7 +280,7 @@ class AITaskManager(Registering, AIScheduling):
 
     async def cancel_batch(self, task_ids: Sequence[str]) -> dict[str, bool]:
         """Cancel many in one transaction."""
-        answers = await self.engine.cancel(*_several(task_ids)) if task_ids else {}
+        answers = await self.engine.cancel(*several(task_ids)) if task_ids else {}
         return {id: answers.get(id, False) for id in task_ids}
 
     async def retry_task(self, task_id: str, fresh: bool = False) -> str:
@@ -303,6 +310,7 @@ class AITaskManager(Registering, AIScheduling):
 
     async def cleanup_old_tasks(self, older_than_hours: float = 24) -> int:
         """Remove tasks that ended longer ago than that; how many. Dispatch goes on meanwhile."""
+        check_span("older_than_hours", older_than_hours)
         return await self.engine.clean_up(older_than_hours * 3600.0)
 
     # Figures
@@ -366,25 +374,3 @@ async def _look_up_prices(engine: Manager, setup: Setup) -> None:
     weigher, url = engine.node.weigher, setup.base_url
     if not weigher.profile(url).local:
         await asyncio.to_thread(weigher.cost_of, Estimate(setup.clients[0].config.model), url)
-
-
-def _config(given: TaskConfig | None) -> TaskConfig:
-    if given is not None and not isinstance(given, TaskConfig):
-        raise InvalidTask(f"config must be a TaskConfig(...), not {type(given).__name__}")
-    return given or _NO_CONFIG
-
-
-def _several(ids: Sequence[str]) -> Sequence[str]:
-    if isinstance(ids, str):
-        raise InvalidTask(f"task_ids must be a list of ids, not the text {ids!r}")
-    return ids
-
-
-def _type_name(given: TaskType | str) -> str:
-    """The name of a type: a member, its name in capitals, or a name of one's own."""
-    if isinstance(given, TaskType):
-        return given.value
-    if not isinstance(given, str) or not given:
-        raise InvalidTask(f"task_type must be a TaskType or a name, not {given!r}")
-    member = TaskType.__members__.get(given)
-    return given if member is None else member.value

@@ -29,12 +29,13 @@ class APIConfig:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.timeout <= 0:
-            raise ConfigurationError(f"timeout must be more than 0 seconds, not {self.timeout!r}")
-        if self.rate_limit is not None and self.rate_limit < 1:
-            raise ConfigurationError(
-                f"rate_limit must be at least 1 request a minute, not {self.rate_limit!r}"
-            )
+        seconds, rate = self.timeout, self.rate_limit
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+            raise ConfigurationError(f"timeout must be more than 0 seconds, not {seconds!r}")
+        if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int) or rate < 1):
+            raise ConfigurationError(f"rate_limit must be at least 1 request a minute, not {rate!r}")
+        if self.api_key is not None and not isinstance(self.api_key, str):
+            raise ConfigurationError(f"api_key must be a text, not {type(self.api_key).__name__}")
 
 
 class OpenAICompatibleClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -46,6 +46,12 @@ class TaskTerms:
     metadata: Mapping[str, Any] | None = None
     estimate: Callable[..., Estimate] | None = None
     description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.run not in ("auto", "thread", "process"):
+            raise ConfigurationError(f"run={self.run!r} is unknown: give auto, thread or process")
+        if self.config is not None and not isinstance(self.config, TaskConfig):
+            raise ConfigurationError(f"config must be a TaskConfig(...), not {type(self.config).__name__}")
 
 
 class TaskHandle(Generic[R]):
@@ -180,6 +186,10 @@ class TaskDecorator:
 
     def __call__(self, *functions: Callable[..., Any], **options: Any) -> Any:
         if not functions:
+            known = [one.name for one in fields(TaskTerms)]
+            for option in options:
+                if option not in known:
+                    raise ConfigurationError(f"@task has no option {option!r}; it takes {', '.join(known)}")
             return TaskDecorator(self._manager, replace(self._terms, **options))
         (function,) = functions
         if not callable(function):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.errors import BudgetExhausted, InvalidTask, PriceUnknown
@@ -118,6 +118,8 @@ class Door:
 
 
 def _texts(one: Submission, data: Any) -> tuple[str | None, str | None]:
+    if one.metadata is not None and not isinstance(one.metadata, Mapping):
+        raise InvalidTask(f"metadata of a {one.type!r} task must be a dict, not {one.metadata!r:.80}")
     try:
         payload = None if data is None else json_text(data)
         return payload, None if one.metadata is None else json_text(one.metadata)

@@ -251,14 +251,14 @@ class Manager(Scheduling):
         now = self.clock.wall()
         if where is not None:
             return await self.node.committer.run(lambda store: store.pause(where, now))
-        await self._set_pause("all", True)
+        await self.set_pause("all", True)
         return 0
 
     async def resume(self, where: TaskFilter | None = None) -> int:
         """Undo `pause`."""
         now = self.clock.wall()
         if where is None:
-            await self._set_pause("all", False)
+            await self.set_pause("all", False)
             return 0
         count = await self.node.committer.run(lambda store: store.resume(where, now))
         self.node.dispatcher.notice_all()
@@ -333,7 +333,9 @@ class Manager(Scheduling):
     def is_running(self) -> bool:
         return self._node is not None
 
-    async def _set_pause(self, scope: str, paused: bool) -> None:
+    async def set_pause(self, scope: str, paused: bool) -> None:
+        """Start no more tasks of a scope (`all`, `type:NAME` or `tenant:NAME`), or start them again."""
+
         def work(store: Any) -> list[str]:
             store.set_pause(scope, paused)
             return list(store.pauses())

@@ -17,6 +17,7 @@ from penstock.manager.importable import importable
 from penstock.manager.setup import Setup
 from penstock.model.estimate import Estimate
 from penstock.model.options import TaskOptions
+from penstock.model.task_type import TaskType
 from penstock.runtime.client import ModelClient
 from penstock.runtime.context import TaskContext
 from penstock.runtime.handlers import HandlerFunction
@@ -65,6 +66,7 @@ class Registering:
         `data` is the pydantic model that every submission must pass; `estimate` and `model` get that model's
         instance and tell what the task will use, and the model of its first call.
         """
+        _check_type(name, handler, data)
         details: dict[str, Any] = {"pools": tuple(sorted((pools or {}).items()))}
         if options is not None:
             details["options"] = options
@@ -142,6 +144,17 @@ class Registering:
             estimate=lambda given: kind.estimate(kind.read(given), toolbox),
             model=lambda given: "" if given is None else kind.model(kind.read(given), toolbox),
         )
+
+
+def _check_type(name: Any, handler: Any, data: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"a task type needs a name, a text, not {name!r}")
+    if name in TaskType.__members__:
+        raise ConfigurationError(f"task type {name!r} is built in; choose another name")
+    if not callable(handler):
+        raise ConfigurationError(f"the handler of {name!r} must be a function, not {handler!r}")
+    if data is not None and not (isinstance(data, type) and issubclass(data, BaseModel)):
+        raise ConfigurationError(f"data of {name!r} must be a pydantic model's class, not {data!r}")
 
 
 def _as_json(function: str, name: Any, value: Any) -> Any:

@@ -14,7 +14,8 @@ from penstock.errors import ConfigurationError
 from penstock.manager.client import OpenAICompatibleClient
 from penstock.manager.engine import Manager
 from penstock.manager.home import default_store
-from penstock.runtime.settings import Limits, ModelLimits, Settings
+from penstock.pricing import PriceTable
+from penstock.runtime.settings import Keep, Limits, ModelLimits, Settings
 
 
 class Unset(Enum):
@@ -115,6 +116,14 @@ class Setup:
             check_money(name, getattr(self, name))
         if self.store is not None and not isinstance(self.store, str | Path):
             raise ConfigurationError(f"store must be a path, sqlite:///path or memory, not {self.store!r}")
+        if isinstance(self.store, str) and "://" in self.store and not self.store.startswith("sqlite:///"):
+            raise ConfigurationError(f"store must be a path, sqlite:///path or memory, not {self.store!r}")
+        for name in ("prices", "pools"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ConfigurationError(f"{name} must be a dict, not {getattr(self, name)!r}")
+        PriceTable(self.prices)  # wrong prices are told here, not at the start
+        if not isinstance(self.more.get("keep", Keep()), Keep):
+            raise ConfigurationError(f"keep must be a Keep(days=...), not {self.more['keep']!r}")
         for pool, units in self.pools.items():
             if isinstance(units, bool) or not isinstance(units, int) or units < 0:
                 raise ConfigurationError(f"pools: units of {pool!r} must be a whole number, not {units!r}")
@@ -203,6 +212,12 @@ def check_count(name: str, value: Any) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+def check_span(name: str, value: Any) -> None:
+    """Raise `ConfigurationError` unless it is a number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}")
 
 
 def check_money(name: str, value: Any) -> None:

@@ -29,6 +29,6 @@ def read_priority(value: int | str | Priority) -> int:
                 f"priority {value!r} is unknown: give LOW, MEDIUM, HIGH, URGENT or an integer from 0 to 100"
             )
     number = int(value)
-    if isinstance(value, bool) or not LOWEST <= number <= HIGHEST:
+    if isinstance(value, bool) or number != float(value) or not LOWEST <= number <= HIGHEST:
         raise ConfigurationError(f"priority {value!r} is out of range: give an integer from 0 to 100")
     return number

@@ -97,7 +97,6 @@ class Committer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-store")
         self.riders: list[Rider] = []
         self.transactions = 0
-        self.operations = 0
         self.on_commit: list[Callable[[], None]] = []
 
     async def start(self) -> None:
@@ -220,7 +219,6 @@ class Committer:
     async def _commit(self, batch: list[_Operation]) -> None:
         outcomes = await self._loop.run_in_executor(self._thread, self._transact_safely, batch)
         self.transactions += 1
-        self.operations += len(batch)
         overdue: list[_Operation] = []
         for operation, (outcome, error) in zip(batch, outcomes, strict=True):
             if error is None:

@@ -81,9 +81,9 @@ class Runner:
             completed = self._completed(running, await self._call(handler, context))
         except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
             self._interrupted(running, error)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:
+        except BaseException as error:  # `sys.exit()` ends the attempt, not the process with all other tasks
             self._raised(running, error)
         finally:
             context.parked = True  # what outlives its attempt makes no more steps

@@ -19,10 +19,9 @@ Kind = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a task of some kind takes: mean and spread (standard deviation); `seen` tasks taught it."""
+    """What a task of some kind takes in the mean; `seen` tasks taught it."""
 
     mean: float
-    spread: float
     seen: int
 
 
@@ -71,5 +70,5 @@ def _known(learned: dict[Kind, Moments], kind: Kind) -> Expected | None:
     for wider in _widening(kind):
         found = learned.get(wider)
         if found is not None:
-            return Expected(found.mean, found.deviation, found.seen)
+            return Expected(found.mean, found.seen)
     return None

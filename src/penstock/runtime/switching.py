@@ -36,7 +36,6 @@ class Switcher:
         self._services = services
         self._dispatcher = dispatcher
         self._turn = 0
-        self.reranked = 0
 
     async def switch(self, name: str, settings: Mapping[str, Any]) -> int:
         """Use another strategy; how many waiting tasks were ranked anew. Raises `ConfigurationError` for a
@@ -80,7 +79,6 @@ class Switcher:
             )
             chunks.took(clock.monotonic() - begun)
             count += done
-            self.reranked += len(chunk)
             await asyncio.sleep(0)
         if turn != self._turn:
             return count

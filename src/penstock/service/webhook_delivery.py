@@ -15,7 +15,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from penstock.errors import CallFailed, InvalidTask
@@ -27,7 +27,7 @@ from penstock.runtime.context import TaskContext
 from penstock.service.json_body import reply_text
 from penstock.service.task_replies import task_reply
 from penstock.stores.contract import Reader, Transaction
-from penstock.task_types.addresses import AllowedHosts, read_url
+from penstock.task_types.addresses import AllowedHosts, allowed_hosts_of, read_url
 from penstock.task_types.outgoing import Outgoing, Sender
 
 TYPE = "webhook"
@@ -43,14 +43,17 @@ def register(engine: Manager, allowed_hosts: Sequence[str]) -> None:
     """Let this manager deliver."""
     if TYPE not in engine.handlers:
         engine.register(
-            TYPE, partial(deliver, allowed=_allowed(tuple(allowed_hosts))), run="async", options=OPTIONS
+            TYPE,
+            partial(deliver, allowed=allowed_hosts_of(tuple(allowed_hosts))),
+            run="async",
+            options=OPTIONS,
         )
 
 
 def check_url(allowed_hosts: Sequence[str], url: str) -> None:
     """Raise `InvalidTask` for a URL that nothing may be sent to."""
     try:
-        _allowed(tuple(allowed_hosts)).check_literal(read_url(url))
+        allowed_hosts_of(tuple(allowed_hosts)).check_literal(read_url(url))
     except ValueError as error:
         raise InvalidTask(f"webhook: {error}") from None
 
@@ -136,8 +139,3 @@ def _body(data: dict[str, Any], view: TaskView | None, now: float) -> bytes:
         "data": told,
     }
     return reply_text(message).encode()
-
-
-@lru_cache(maxsize=16)
-def _allowed(hosts: tuple[str, ...]) -> AllowedHosts:
-    return AllowedHosts.read(hosts)

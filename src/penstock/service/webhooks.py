@@ -171,18 +171,19 @@ def _deliveries(ends: Sequence[Event], reader: Reader) -> list[Submission]:
             continue
         url = label(view.metadata, WEBHOOK)
         if isinstance(url, str) and WEBHOOK_TAG in view.tags:
-            found.append(_delivery(event, view, url, "task"))
+            found.append(_delivery(event, view, url, "task", view.tenant))
         # After a restart some events are looked at again, from before a subscription was there.
         hooks = [one for one in every if one.created_at <= event.at and one.wants(view)]
-        found += [_delivery(event, view, one.url, one.id) for one in hooks]
+        found += [_delivery(event, view, one.url, one.id, one.tenant or "") for one in hooks]
     return found
 
 
-def _delivery(event: Event, view: TaskView, url: str, whose: str) -> Submission:
+def _delivery(event: Event, view: TaskView, url: str, whose: str, tenant: str) -> Submission:
+    """A delivery of this tenant: its secret signs it, and nobody else sees or cancels it."""
     told = {"id": f"evt_{event.no}", "at": event.at, "status": str(event.data.get("status", view.status))}
     return Submission(
         TYPE,
         {"url": url, "task_id": view.id, "event": told},
-        tenant=view.tenant,
+        tenant=tenant,
         idempotency_key=f"webhook:{event.no}:{whose}",
     )

@@ -12,6 +12,7 @@ import socket
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -218,3 +219,9 @@ class AllowedHosts:
         if kind is not None and not self.allow(host, address):
             what = host if host == str(address) else f"{host} ({address})"
             raise Forbidden(f"{what} is {kind} address; {_RULE}")
+
+
+@lru_cache(maxsize=16)
+def allowed_hosts_of(texts: tuple[str, ...]) -> AllowedHosts:
+    """`AllowedHosts.read`, once for each list."""
+    return AllowedHosts.read(texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import itertools
 import json
 import re
@@ -16,7 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from penstock.errors import CallFailed, InvalidTask
 from penstock.model.task_type import TaskType
-from penstock.task_types.addresses import AllowedHosts, Forbidden, read_url
+from penstock.task_types.addresses import Forbidden, allowed_hosts_of, read_url
 from penstock.task_types.base import TaskData, TaskKind, Toolbox
 from penstock.task_types.field_types import json_size, wrong
 from penstock.task_types.outgoing import Outgoing, Sender
@@ -159,15 +158,10 @@ def _query(fields: Mapping[str, Any]) -> str:
     return urlencode(pairs, errors="replace")
 
 
-@functools.lru_cache(maxsize=16)
-def _allowed(hosts: tuple[str, ...]) -> AllowedHosts:
-    return AllowedHosts.read(hosts)
-
-
 def _refuse(data: ApiRequestData, toolbox: Toolbox) -> None:
     type = TaskType.API_REQUEST
     try:
-        _allowed(toolbox.allowed_hosts).check_literal(read_url(data.url))
+        allowed_hosts_of(toolbox.allowed_hosts).check_literal(read_url(data.url))
     except Forbidden as error:
         raise InvalidTask(f"data of a {type} task: url: {error}") from None
     outgoing = data.outgoing("")
@@ -180,7 +174,7 @@ def _refuse(data: ApiRequestData, toolbox: Toolbox) -> None:
 async def run(context: TaskContext, data: ApiRequestData, toolbox: Toolbox) -> dict[str, Any]:
     """`{"status", "headers", "body", "encoding"}`: see `outgoing.reply_of`. Any status is an answer."""
     request = data.outgoing(f"penstock-{context.task_id}")
-    sender = Sender(_allowed(toolbox.allowed_hosts), toolbox.most_bytes)
+    sender = Sender(allowed_hosts_of(toolbox.allowed_hosts), toolbox.most_bytes)
 
     async def send() -> dict[str, Any]:
         try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import itertools
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from pydantic import field_validator, model_validator
 
@@ -79,7 +82,8 @@ async def run(context: TaskContext, data: FileOperationData, toolbox: Toolbox) -
     """
     _refuse(data, toolbox)
     assert toolbox.root is not None
-    sandbox, parts = Sandbox(toolbox.root, toolbox.most_bytes), data.parts
+    root = await context.services.in_thread(root_of, toolbox.root, context.tenant)
+    sandbox, parts = Sandbox(root, toolbox.most_bytes), data.parts
     match data.operation:
         case "read":
             found = await context.step("read", _read, sandbox, parts, data.encoding, key="")
@@ -92,6 +96,16 @@ async def run(context: TaskContext, data: FileOperationData, toolbox: Toolbox) -
         case "delete":
             found = {"deleted": await context.step("delete", sandbox.delete, parts, key="")}
     return {"filename": data.filename or "", **found}
+
+
+def root_of(root: Path, tenant: str) -> Path:
+    """The folder that tasks of a tenant stay in, made when it is missing; those of no tenant see all."""
+    if not tenant:
+        return root
+    name = quote(tenant, safe="")
+    own = root / f"@{name if len(name) <= 200 else hashlib.sha256(tenant.encode()).hexdigest()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
 
 
 def _read(sandbox: Sandbox, parts: tuple[str, ...], encoding: str) -> dict[str, Any]:

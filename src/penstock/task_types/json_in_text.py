@@ -32,7 +32,7 @@ def find_object(text: str) -> dict[str, Any] | None:
     return None
 
 
-def parse_strictly(text: str) -> Any:
+def parse_strictly(text: str | bytes) -> Any:
     """The value of a JSON text; raises `ValueError` for anything else."""
     try:
         return json.loads(text, parse_constant=_no_constant)

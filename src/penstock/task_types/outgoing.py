@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
-import json
 import re
 import zlib
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from urllib.parse import urljoin
 from penstock.errors import CallFailed
 from penstock.runtime.transport import unsent_errors
 from penstock.task_types.addresses import AllowedHosts, Forbidden, Target, read_url
+from penstock.task_types.json_in_text import parse_strictly
 
 if TYPE_CHECKING:
     import ssl
@@ -204,8 +204,8 @@ def reply_of(status: int, headers: list[tuple[str, str]], body: bytes) -> dict[s
 def _read_content(body: bytes, kind: str, parameters: str) -> tuple[Any, str]:
     if body and (kind == "application/json" or kind.endswith("+json")):
         try:
-            return json.loads(body, parse_constant=_no_number), "json"
-        except (ValueError, RecursionError):
+            return parse_strictly(body), "json"
+        except ValueError:
             pass
     charset = parameters.partition("charset=")[2].partition(";")[0].strip(" \"'") or "utf-8"
     try:
@@ -214,7 +214,3 @@ def _read_content(body: bytes, kind: str, parameters: str) -> tuple[Any, str]:
     except (ValueError, LookupError):
         pass
     return base64.b64encode(body).decode("ascii"), "base64"
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Self
 
@@ -19,7 +17,7 @@ from penstock.stores.contract import Event, Store
 from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing.hold import Hold
 from penstock.testing.lives import new_life
-from penstock.testing.replacing import replaced
+from penstock.testing.replacing import quiet, replaced
 from penstock.testing.virtual_time import VirtualTimeLoop
 
 # So often in a row nothing must have happened: what a task's end sets off may take a few turns.
@@ -138,7 +136,7 @@ class Harness:
         with ExitStack() as dying:
             if after_steps is not None:
                 await self._run_steps(after_steps, dying)
-            dying.enter_context(_quiet())
+            dying.enter_context(quiet())
             self._life.over = True
             self.manager.engine.node.failure = StoreError("this process was killed by its test")
             await self.manager.stop(now=True)
@@ -152,7 +150,7 @@ class Harness:
         def look() -> None:
             if not enough.is_set() and len(self._events(before, "step")) >= count:
                 enough.set()
-                dying.enter_context(_quiet())
+                dying.enter_context(quiet())
                 self._life.over = True
                 running.leave_now()
 
@@ -208,15 +206,3 @@ class Harness:
 
 def _waits_for_a_task(callback: asyncio.Task[None]) -> bool:
     return callback.get_name().startswith("wait ")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What a killed process says is no news."""
-    log = logging.getLogger("penstock")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(before)

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.cli.bench.processes import SPAWN
+from penstock.cli.bench.processes import SPAWN, end_process
 from penstock.errors import PenstockError
 from penstock.stores.sqlite.store import Durability
 
@@ -49,11 +49,7 @@ def gateway_process(
     except EOFError:
         raise PenstockError("the gateway did not start") from None
     finally:
-        ours.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        end_process(process, ours)
 
 
 def _serve(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,11 +40,16 @@ def simulator_process(config: SimulatorConfig) -> Iterator[str]:
     except EOFError:
         raise PenstockError("the simulator did not start") from None
     finally:
-        ours.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        end_process(process, ours)
+
+
+def end_process(process: BaseProcess, pipe: Connection) -> None:
+    """End a process that ends when its pipe closes; kill it when it has not after 5 seconds."""
+    pipe.close()
+    process.join(5)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def _serve(config: SimulatorConfig, parent: Connection) -> None:

@@ -33,7 +33,6 @@ class Opened:
     source: FileSource | Spool
     lines: Lines
     outputs: Outputs
-    continued: bool
 
     def close(self) -> None:
         self.source.close()
@@ -74,7 +73,7 @@ def open_job(store: Store, options: RunOptions, say: Say, retry: Retry) -> Opene
     lines = lines_from(source, options.max_line_bytes, seen, batch.read_bytes, batch.read_lines)
     if continued:
         say(_where_it_stands(batch))
-    return Opened(batch, source, lines, outputs, continued)
+    return Opened(batch, source, lines, outputs)
 
 
 def _row(store: Store, batch: Batch) -> Batch:

@@ -84,7 +84,6 @@ class Observer:
     def __init__(self, manager: Manager | None) -> None:
         self._manager = manager
         self._pace = Pace()
-        self._calls_before = 0
 
     def look(
         self, batch: Batch, books: Books, counts: Mapping[TaskStatus, int], read: int, total: int | None

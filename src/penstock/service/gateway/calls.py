@@ -54,7 +54,7 @@ class Incoming:
         visitor = self.visitor
         headers = {"x-request-id": self.request_id}
         if reply is not None:
-            headers |= passed_on(reply)
+            headers |= passed_on(reply, self.gateway.manager.client.endpoints)
         headers |= self.gateway.limits(visitor, self.shape.model)
         headers["x-penstock-waited-ms"] = str(round(visitor.waited * 1000))
         if reply is not None and reply.replayed:

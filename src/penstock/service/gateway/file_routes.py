@@ -79,7 +79,7 @@ def _file(form: Form, draft: Draft, tenant: str, now: float) -> StoredFile:
         missing = "file" if form.filename is None else "purpose"
         raise HttpProblem(400, "missing_field", f"the form has no {missing}", param=missing)
     life = form.fields.get("expires_after[seconds]")
-    if life is not None and not (life.isdecimal() and SHORTEST_LIFE <= int(life[:20]) <= LONGEST_LIFE):
+    if life is not None and not _fits(life):
         raise HttpProblem(
             400,
             "invalid_field",
@@ -88,6 +88,10 @@ def _file(form: Form, draft: Draft, tenant: str, now: float) -> StoredFile:
         )
     expires_at = None if life is None else now + int(life)
     return StoredFile(f"file-{new_id()}", tenant, purpose, form.filename, draft.size, now, expires_at)
+
+
+def _fits(life: str) -> bool:
+    return len(life) <= 20 and life.isdecimal() and SHORTEST_LIFE <= int(life) <= LONGEST_LIFE
 
 
 @routes.get("/v1/files")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from penstock.task_types import llm_request
 MOST_LINES = 50_000
 MOST_ERRORS = 100
 LONGEST_ID = 512
+LONGEST_LINE = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ def read_chunk(path: Path, offset: int, number: int, endpoint: str, count: int) 
 def _lines(path: Path, offset: int, number: int) -> Iterator[tuple[int, bytes, int]]:
     with path.open("rb") as file:
         file.seek(offset)
-        for text in file:
+        # One line may be as long as its file; a longer one is read in pieces, and refused.
+        for text in iter(partial(file.readline, LONGEST_LINE + 1), b""):
             offset += len(text)
             number += 1
             if text.strip():
@@ -87,6 +90,8 @@ def _lines(path: Path, offset: int, number: int) -> Iterator[tuple[int, bytes, i
 
 
 def _read(number: int, text: bytes, behind: int, endpoint: str) -> OrderLine:
+    if len(text) > LONGEST_LINE:
+        raise _Bad("line_too_long", f"this line is longer than {LONGEST_LINE:,} bytes")
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):

@@ -36,6 +36,8 @@ _DROPPED = frozenset(
         "alt-svc",
         "strict-transport-security",
         "www-authenticate",
+        "openai-organization",
+        "openai-project",
         "retry-after-ms",
     )
 )
@@ -105,12 +107,16 @@ def presentable(reply: WireReply, endpoints: tuple[Endpoint, ...]) -> WireReply:
     return reply
 
 
-def passed_on(reply: WireReply) -> dict[str, str]:
-    """The headers of a provider's reply that go to our client; limits are told by ourselves."""
+def passed_on(reply: WireReply, endpoints: tuple[Endpoint, ...]) -> dict[str, str]:
+    """The headers of a provider's reply that go to our client; limits are told by ourselves. Those that
+    repeat a key of ours, or that HTTP has no letters for, are left out."""
+    keys = [one.api_key for one in endpoints if one.api_key]
     kept: dict[str, str] = {}
     for name, value in reply.headers:
         lower = name.lower()
-        if lower not in _DROPPED and not lower.startswith(("x-ratelimit-", "anthropic-ratelimit-", "cf-")):
+        if lower in _DROPPED or lower.startswith(("x-ratelimit-", "anthropic-ratelimit-", "cf-")):
+            continue
+        if max(value, default="") <= "\xff" and not any(key in value for key in keys):
             kept[lower] = value
     return kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import Request
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
@@ -103,7 +103,7 @@ async def read_form(request: Request, draft: Draft) -> Form:
         async for part in request.stream():
             parser.write(part)
         parser.finalize()
-    except MultipartParseError as error:
+    except FormParserError as error:
         raise _bad(f"the form is broken: {error}") from None
     except ClientDisconnect:
         raise gone() from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from fastapi import Request, Response
 
@@ -58,7 +57,7 @@ async def pause_tasks(request: Request, principal: Submitter, selection: Selecti
     """
     engine, scope = service_of(request).engine, _scope(principal, selection)
     if scope is not None:
-        await _set_pause(engine, scope, True)
+        await engine.set_pause(scope, True)
         return Reply({"changed": 0, "message": f"nothing of {scope} is started until it is resumed"})
     count = await _in_chunks(engine, _where(principal, selection, _CLAIMABLE), engine.pause)
     return Reply({"changed": count, "message": "tasks that come later are not paused"})
@@ -69,7 +68,7 @@ async def resume_tasks(request: Request, principal: Submitter, selection: Select
     """Undo a pause of everything or of a type, and resume single paused tasks that match."""
     engine, scope = service_of(request).engine, _scope(principal, selection)
     if scope is not None:
-        await _set_pause(engine, scope, False)
+        await engine.set_pause(scope, False)
     count = await _in_chunks(engine, _where(principal, selection, (TaskStatus.PAUSED,)), engine.resume)
     return Reply({"changed": count, "message": "they wait their turn again"})
 
@@ -115,11 +114,3 @@ async def _in_chunks(engine: Manager, where: TaskFilter, work: Callable[[TaskFil
 
 def _ids(where: TaskFilter, after: int, reader: Reader) -> list[tuple[int, str]]:
     return reader.ids(where, after, _CHUNK)
-
-
-async def _set_pause(engine: Manager, scope: str, paused: bool) -> None:
-    def work(store: Any) -> list[str]:
-        store.set_pause(scope, paused)
-        return list(store.pauses())
-
-    engine.node.apply_pauses(await engine.node.committer.run(work))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 _PAGE = 1_000
 
 Page = list[Event] | None
-"""events of a follower; `None` when there was nothing for a while"""
+"""events of a follower, maybe none; `None` when nothing at all happened for a while"""
 Source = Callable[[asyncio.Event], AsyncIterator[Page]]
 
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -54,8 +55,8 @@ async def follow_events(
         async for page in service.hub.pages(begin, news, service.config.keep_alive_seconds):
             if not page:
                 yield None
-            elif found := [event for event in page if tenant is None or _is_of(event, tenant)]:
-                yield found
+            else:
+                yield [event for event in page if tenant is None or _is_of(event, tenant)]
 
     return _stream(request, kind, source)
 
@@ -169,8 +170,7 @@ class Members:
                 yield None
                 continue
             found = await self.among(page)
-            if found:
-                yield found
+            yield found
             left -= sum(event.kind == "finished" and event.no > head for event in found)
             if left <= 0 and page[-1].no >= head:
                 left = await self.unfinished()
@@ -190,9 +190,10 @@ async def _task_pages(service: Service, seq: int, after: int, news: asyncio.Even
     async for page in service.hub.pages(max(after, head), news, service.config.keep_alive_seconds):
         if not page:
             yield None
-        elif found := [event for event in page if event.task == seq]:
+        else:
+            found = [event for event in page if event.task == seq]
             yield found
-            if found[-1].kind == "finished":
+            if found and found[-1].kind == "finished":
                 return
 
 
@@ -207,15 +208,19 @@ async def _texts(
     service: Service, request: Request, kinds: frozenset[str], source: Source
 ) -> AsyncIterator[str]:
     """The stream. It ends with the service, and when the key counts no more."""
+    patience, told = service.config.keep_alive_seconds, time.monotonic()
     try:
         with service.hub.place() as news:
             yield "retry: 1000\n\n"
             async for page in source(news):
-                if page is None:
+                text = "".join(sse_text(event) for event in page or () if not kinds or event.kind in kinds)
+                # Where only others have news, this client hears a comment all the same.
+                if not text and (page is None or time.monotonic() - told >= patience):
                     await service.keys.principal(request)
-                    yield ": keep-alive\n\n"
-                elif text := "".join(sse_text(event) for event in page if not kinds or event.kind in kinds):
+                    text = ": keep-alive\n\n"
+                if text:
                     yield text
+                    told = time.monotonic()
     except (HttpProblem, PenstockError):
         return
 

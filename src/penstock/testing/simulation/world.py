@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, cast
@@ -15,6 +13,7 @@ from penstock.model.states import FINAL
 from penstock.model.usage import to_pico
 from penstock.stores.contract import Store
 from penstock.stores.sqlite.store import SqliteStore
+from penstock.testing.replacing import quiet
 from penstock.testing.simulation.books import Books, WatchedStore
 from penstock.testing.simulation.checks import idle_faults, last_faults, slot_fault, waiting_lines
 from penstock.testing.simulation.fairness import DriftMeter, bound
@@ -192,15 +191,3 @@ def simulate(seed: int, keep_trace: bool = False) -> Outcome:
     """Play the scenario of a seed; the same again and again."""
     with quiet():
         return World(draw(seed), keep_trace).play()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """What faults make the program say is no news here."""
-    log = logging.getLogger("penstock")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
