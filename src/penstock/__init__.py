@@ -15,6 +15,12 @@ _HOMES = {
     "ConfigurationError": "penstock.errors",
     "InvalidTask": "penstock.errors",
     "QueueFull": "penstock.errors",
+    "ChildFailed": "penstock.errors",
+    "EventTimeout": "penstock.errors",
+    "InvalidPlan": "penstock.errors",
+    "InvalidWorkflow": "penstock.errors",
+    "JournalMismatch": "penstock.errors",
+    "WorkflowFailed": "penstock.errors",
     "TaskCancelled": "penstock.errors",
     "TaskFailed": "penstock.errors",
     "TaskNotFound": "penstock.errors",
@@ -24,6 +30,9 @@ _HOMES = {
     "TaskFunction": "penstock.manager.definitions",
     "TaskHandle": "penstock.manager.definitions",
     "AITask": "penstock.manager.task_object",
+    "Agent": "penstock.task_types.agent_definition",
+    "AgentPool": "penstock.workflows.agent_pools",
+    "as_tool": "penstock.task_types.task_tools",
     "AITaskManager": "penstock.manager.ai_task_manager",
     "create_ai_task_manager": "penstock.manager.ai_task_manager",
     "OpenAICompatibleClient": "penstock.manager.client",
@@ -31,6 +40,7 @@ _HOMES = {
     "TaskType": "penstock.model.task_type",
     "TaskConfig": "penstock.manager.task_config",
     "TaskMetrics": "penstock.manager.task_object",
+    "StoreClient": "penstock.manager.store_client",
     "SyncTaskManager": "penstock.manager.synchronous",
     "Estimate": "penstock.model.estimate",
     "Manager": "penstock.manager",
@@ -52,23 +62,39 @@ _HOMES = {
     "Standing": "penstock.model.standing",
     "Strategy": "penstock.policies.base",
     "register_policy": "penstock.policies.registry",
+    "Decision": "penstock.model.decision",
+    "Plan": "penstock.workflows.plans",
+    "Subtask": "penstock.workflows.plans",
+    "Workflow": "penstock.workflows",
+    "pipeline": "penstock.workflows",
+    "parallel": "penstock.workflows",
+    "map_reduce": "penstock.workflows",
 }
 
 __all__ = [
     "AITask",
     "AITaskManager",
     "APIConfig",
+    "Agent",
+    "AgentPool",
     "BudgetExhausted",
+    "ChildFailed",
     "ConfigurationError",
+    "Decision",
     "Estimate",
     "Event",
+    "EventTimeout",
+    "InvalidPlan",
     "InvalidTask",
+    "InvalidWorkflow",
+    "JournalMismatch",
     "Keep",
     "Limits",
     "Manager",
     "ModelLimits",
     "OpenAICompatibleClient",
     "PenstockError",
+    "Plan",
     "PriceUnknown",
     "Priority",
     "QueueFull",
@@ -78,8 +104,10 @@ __all__ = [
     "ScheduleNotFound",
     "Settings",
     "Standing",
+    "StoreClient",
     "Strategy",
     "Submission",
+    "Subtask",
     "SyncTaskManager",
     "TaskCancelled",
     "TaskConfig",
@@ -94,8 +122,14 @@ __all__ = [
     "TaskStatus",
     "TaskType",
     "WaitTimeout",
+    "Workflow",
+    "WorkflowFailed",
     "__version__",
+    "as_tool",
     "create_ai_task_manager",
+    "map_reduce",
+    "parallel",
+    "pipeline",
     "register_policy",
 ]
 
@@ -103,8 +137,13 @@ if TYPE_CHECKING:
     from penstock.admission import RateLimit
     from penstock.errors import (
         BudgetExhausted,
+        ChildFailed,
         ConfigurationError,
+        EventTimeout,
+        InvalidPlan,
         InvalidTask,
+        InvalidWorkflow,
+        JournalMismatch,
         PenstockError,
         PriceUnknown,
         QueueFull,
@@ -113,14 +152,17 @@ if TYPE_CHECKING:
         TaskFailed,
         TaskNotFound,
         WaitTimeout,
+        WorkflowFailed,
     )
     from penstock.manager import Manager, Submission
     from penstock.manager.ai_task_manager import AITaskManager, create_ai_task_manager
     from penstock.manager.client import APIConfig, OpenAICompatibleClient
     from penstock.manager.definitions import TaskFunction, TaskHandle
+    from penstock.manager.store_client import StoreClient
     from penstock.manager.synchronous import SyncTaskManager
     from penstock.manager.task_config import TaskConfig
     from penstock.manager.task_object import AITask, TaskMetrics
+    from penstock.model.decision import Decision
     from penstock.model.estimate import Estimate
     from penstock.model.options import TaskOptions
     from penstock.model.priority import Priority
@@ -134,6 +176,11 @@ if TYPE_CHECKING:
     from penstock.runtime.context import TaskContext
     from penstock.runtime.settings import Keep, Limits, ModelLimits, Settings
     from penstock.stores.contract import Event, TaskFilter
+    from penstock.task_types.agent_definition import Agent
+    from penstock.task_types.task_tools import as_tool
+    from penstock.workflows import Workflow, map_reduce, parallel, pipeline
+    from penstock.workflows.agent_pools import AgentPool
+    from penstock.workflows.plans import Plan, Subtask
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,17 @@ PenstockError
 │   └── MissingExtra              an optional library is not installed
 ├── InvalidTask                   data that no handler would accept; refused at the door
 │   ├── UnknownTaskType
-│   └── IdempotencyConflict       the same key was used with other data
+│   ├── VersionMissing            the handler of the version that made a task's steps is not registered
+│   ├── IdempotencyConflict       the same key was used with other data
+│   ├── InvalidWorkflow           tasks whose form, names or order cannot be; says all that is wrong
+│   │   └── InvalidPlan           the same of a plan that a model made, or that was given
+│   └── ReferenceMissing          data name a part of a result that the result does not have
 ├── Refused                       legal, but not now or not within what was granted
 │   ├── QueueFull
 │   ├── BudgetExhausted
 │   ├── PriceUnknown
 │   └── RequestTooLarge           can never fit a limit
+├── EventRefused                  an event or an answer that no task waits for or can take
 ├── ScheduleNotFound              there is no schedule of that name
 ├── StoreError                    the store cannot be used
 │   ├── StoreBusy                 another process dispatches or holds the lock
@@ -23,16 +28,25 @@ PenstockError
 │   ├── TaskCancelled
 │   └── TaskNotFound
 ├── StepError                     raised inside a handler
+│   ├── WorkflowFailed            what a workflow that did not complete ends with
+│   ├── WorkflowStopped           nodes cannot join: the workflow was stopped
 │   ├── CallFailed                the provider answered with an error, or not at all
 │   ├── ReplyRejected             a reply did not pass `validate=`
-│   ├── JournalMismatch           strict mode: the code no longer fits what was recorded
+│   ├── JournalMismatch           the code no longer fits what was recorded
 │   ├── BlockingCall              a synchronous call on the event loop's own thread
+│   ├── RecursionLimit            a graph took more steps than it may; tried again it would only go on
 │   ├── WorkerLost                the process that ran a function died; the attempt is tried again
-│   └── StepKeyNeeded             arguments that cannot be hashed need a `key=`
+│   ├── StepKeyNeeded             arguments that cannot be hashed need a `key=`
+│   ├── EventTimeout              what was waited for did not come in time; recorded
+│   └── ChildFailed               a child task failed or was cancelled; recorded
 └── WaitTimeout                   waiting for a task took longer than asked
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 
 class PenstockError(Exception):
@@ -53,15 +67,64 @@ class MissingExtra(ConfigurationError):
 
 
 class InvalidTask(PenstockError):
+    """`fields` are the names of the fields of the data that are wrong, where it is known."""
+
     code = "invalid_task"
+
+    def __init__(self, message: str = "", fields: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(dict.fromkeys(fields))
 
 
 class UnknownTaskType(InvalidTask):
     code = "unknown_task_type"
 
 
+class VersionMissing(InvalidTask):
+    code = "version_missing"
+
+
 class IdempotencyConflict(InvalidTask):
     code = "idempotency_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong; `path` says where, as keys and places joined by dots: `nodes.2.after.0`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class InvalidWorkflow(InvalidTask):
+    """`problems` are all that was found, `text` the same for people (or a model) to mend it by."""
+
+    code = "invalid_workflow"
+    shown = 10
+    what = "workflow"
+
+    def __init__(self, problems: Sequence[Problem], name: str = "") -> None:
+        self.problems = list(problems)
+        self.text = "\n".join(map(str, self.problems))
+        told = "; ".join(map(str, self.problems[: self.shown]))
+        more = len(self.problems) - self.shown
+        super().__init__(
+            f"{self.what}{f' {name!r}' if name else ''}: {told}{f'; and {more} more' if more > 0 else ''}"
+        )
+
+
+class InvalidPlan(InvalidWorkflow):
+    """The same of a plan that a model made, or that was given."""
+
+    code = "invalid_plan"
+    what = "plan"
+
+
+class ReferenceMissing(InvalidTask):
+    code = "reference_missing"
 
 
 class Refused(PenstockError):
@@ -82,6 +145,10 @@ class PriceUnknown(Refused):
 
 class RequestTooLarge(Refused):
     code = "request_too_large"
+
+
+class EventRefused(PenstockError):
+    code = "event_refused"
 
 
 class ScheduleNotFound(PenstockError):
@@ -139,6 +206,20 @@ class StepError(PenstockError):
     code = "step"
 
 
+class WorkflowFailed(StepError):
+    """`code` says why: a node failed, its time was over, or nothing of its output is there."""
+
+    code = "workflow_failed"
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code or self.code
+
+
+class WorkflowStopped(StepError):
+    code = "workflow_stopped"
+
+
 class CallFailed(StepError):
     """A model call that ended without a usable reply.
 
@@ -168,12 +249,40 @@ class ReplyRejected(StepError):
     code = "reply_rejected"
 
 
+@dataclass(frozen=True, slots=True)
+class StepShown:
+    """A step as people tell it from others: the hash of its arguments, and its number among equal ones."""
+
+    name: str
+    digest: str
+    occurrence: int = 0
+    used: bool = False
+
+    def __str__(self) -> str:
+        again = f", time {self.occurrence + 1}" if self.occurrence else ""
+        return f"{self.name} ({self.digest[:8]}{again})"
+
+
 class JournalMismatch(StepError):
+    """`recorded` are the steps of the scope as they were recorded, in order; `asked` what the code asked for
+    in this run, the last of which was not recorded."""
+
     code = "journal_mismatch"
+
+    def __init__(
+        self, message: str, recorded: Sequence[StepShown] = (), asked: Sequence[StepShown] = ()
+    ) -> None:
+        super().__init__(message)
+        self.recorded = tuple(recorded)
+        self.asked = tuple(asked)
 
 
 class BlockingCall(StepError):
     code = "blocking_call"
+
+
+class RecursionLimit(StepError):
+    code = "recursion_limit"
 
 
 class WorkerLost(StepError):
@@ -182,6 +291,22 @@ class WorkerLost(StepError):
 
 class StepKeyNeeded(StepError):
     code = "step_key_needed"
+
+
+class EventTimeout(StepError):
+    code = "event_timeout"
+
+
+class ChildFailed(StepError):
+    """A task that the handler started ended without a result. `task_id` names it, `error` is what became of
+    it: {code, message, ...}."""
+
+    code = "child_failed"
+
+    def __init__(self, message: str, task_id: str, error: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.task_id = task_id
+        self.error = error or {}
 
 
 class WaitTimeout(PenstockError):

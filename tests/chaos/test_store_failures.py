@@ -42,7 +42,7 @@ def small_files(size: int):
 @pytest.mark.parametrize("durability", [pytest.param("full", marks=pytest.mark.slow), "normal"])
 def test_a_full_disk_stops_the_job_and_room_lets_it_go_on(make_job, serve, durability):
     job, provider = job_of(make_job, serve, 400, "--durability", durability)
-    said = complaint(job, preexec_fn=small_files(1_300_000))
+    said = complaint(job, preexec_fn=small_files(2_000_000))
     assert "full" in said or "File too large" in said
     provider.quiet()
     paid, left = provider.paid(), snapshot(job.store)

@@ -78,6 +78,7 @@ def test_list_names_all(capsys):
 
 def test_long_ones_run_only_when_named():
     names = ["add-one", "add-bulk", "drain", "idle", "sleeps", "claim", "flows", "rerank", "gateway", "rest"]
+    names.append("workflow")
     assert [one.name for one in chosen([])] == names
     assert [one.name for one in chosen(["limits", "drain"])] == ["drain", "limits"]
     with pytest.raises(ConfigurationError):

@@ -1,5 +1,6 @@
 """The example programs run as they stand, against the simulator, and print what they promise."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.simulator import Latency, Limits, SimulatorConfig, SimulatorThread
+from penstock.simulator import Latency, Limits, Script, SimulatorConfig, SimulatorThread
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples"
@@ -43,14 +44,19 @@ STATISTICS = [
 
 @pytest.fixture(scope="module")
 def provider():
-    config = SimulatorConfig(limits=Limits(10_000, 10_000_000), latency=Latency(0.02))
+    scripts = json.loads((FOLDER / "research_team_replies.json").read_text(encoding="utf-8"))
+    config = SimulatorConfig(
+        limits=Limits(10_000, 10_000_000),
+        latency=Latency(0.02),
+        scripts=tuple(Script(**one) for one in scripts),
+    )
     with SimulatorThread(config) as simulator:
         yield simulator
 
 
 @pytest.fixture
 def run(provider, tmp_path):
-    def start(program):
+    def start(program, *words):
         addresses = {
             "OPENAI_BASE_URL": provider.base_url,
             "OPENAI_API_KEY": "none",
@@ -58,7 +64,7 @@ def run(provider, tmp_path):
             "PYTHONIOENCODING": "utf-8",
         }
         done = subprocess.run(
-            [sys.executable, "-W", "error", str(FOLDER / program)],
+            [sys.executable, "-W", "error", str(FOLDER / program), *words],
             cwd=tmp_path,
             env={**os.environ, **addresses},
             stdin=subprocess.DEVNULL,
@@ -115,8 +121,53 @@ def test_budget_control(run):
     assert re.search(r"total cost: 0\.000000 USD of 1\.000000", said)
 
 
+def test_research_team(run):
+    said = run("research_team.py")
+    assert "searching for hydropower and solar" in said
+    assert re.findall(r"^(\w+) is done$", said, re.MULTILINE) == ["searcher", "analyst", "writer"]
+    assert "# Water and sun" in said
+    assert "25.0 % a year" in said
+    assert "{'agent': 3, 'research': 1}" in said
+    # Started again, it goes on with what is there.
+    again = run("research_team.py")
+    assert "searching" not in again
+    assert "# Water and sun" in again
+
+
+def test_market_research(run, tmp_path):
+    said = run("market_research.py", "--simulated", "--output", "report")
+    assert "The answers are simulated; nothing is paid." in said
+    assert "round 1: market, rivals, size-chart, segment-chart, share-chart, trend, analysis, chances" in said
+    assert "'goal_tool': 5, 'llm_call': 3, 'workflow': 1}" in said
+    folder = tmp_path / "report"
+    charts = ["market-size-by-year.png", "shares-of-revenue.png", "units-sold-by-segment.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*charts, "report.html", "report.md"])
+    drawn = [(folder / name).read_bytes() for name in charts]
+    assert all(image.startswith(b"\x89PNG") and len(image) > 10_000 for image in drawn)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    assert headings[0].startswith("E-bikes in Europe")
+    assert headings[-2:] == ["Sources", "How this report was made"]
+    assert re.findall(r"!\[(.+)\]\((.+)\)", text) == [
+        ("Market size by year", charts[0]),
+        ("Units sold by segment", charts[2]),
+        ("Shares of revenue", charts[1]),
+    ]
+    assert "| 4 | Median list prices, EUR | Example data set, table 4 | 2024 |" in text
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == 3
+    assert page.count("<table>") == 3
+    assert 'src="http' not in page
+    # Started again, it goes on with what is there; the pictures are the same.
+    (folder / "report.md").unlink()
+    run("market_research.py", "--simulated", "--output", "report")
+    assert (folder / "report.md").read_text(encoding="utf-8") == text
+    assert [(folder / name).read_bytes() for name in charts] == drawn
+
+
 def test_every_program_is_tried_and_listed():
-    tried = {f"{name.removeprefix('test_')}.py" for name in globals() if name.startswith("test_")}
+    files = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")]
+    tried = {f"{name}.py" for text in files for name in re.findall(r"^def test_(\w+)\(", text, re.MULTILINE)}
     assert set(PROGRAMS) <= tried
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert [name for name in PROGRAMS if name not in page] == []

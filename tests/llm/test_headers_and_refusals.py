@@ -248,10 +248,3 @@ def test_should_retry_decides_but_never_for_money_or_size():
     assert not read_refusal(500, {"x-should-retry": "false"}, None, NOW).retryable
     assert read_refusal(400, {"x-should-retry": "true"}, None, NOW).retryable
     assert not read_refusal(429, {"x-should-retry": "true"}, openai("insufficient_quota"), NOW).retryable
-
-
-def test_what_was_certainly_not_billed():
-    assert read_refusal(429, {}, None, NOW).unbilled
-    assert read_refusal(400, {}, None, NOW).unbilled
-    assert not read_refusal(500, {}, None, NOW).unbilled
-    assert not read_refusal(200, {}, anthropic("overloaded_error"), NOW).unbilled

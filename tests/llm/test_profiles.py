@@ -3,7 +3,6 @@
 import pytest
 
 from penstock.llm.profiles import host_of, profile_for, profile_named
-from penstock.model.usage import Usage
 
 
 @pytest.mark.parametrize(
@@ -42,10 +41,3 @@ def test_profile_by_name_and_host():
     assert profile_named(" OpenAI ") is profile_for("https://api.openai.com")
     assert profile_named("nobody") is None
     assert host_of("https://user@Host.Example.:443/x") == "host.example"
-
-
-def test_cached_input_counts_where_the_provider_counts_it():
-    usage = Usage(100, 10, cached_tokens=80)
-    assert profile_for("https://api.anthropic.com").counted_input(usage) == 20
-    assert profile_for("https://api.anthropic.com").counted_tokens(usage) == 30
-    assert profile_for("https://api.openai.com").counted_tokens(usage) == 110

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.llm.request_body import ask_for_usage, canonical_body, request_hash, with_cap
+from penstock.llm.request_body import ask_for_usage, canonical_body, request_hash
 from penstock.llm.wire import Family, classify, deployment_of, read_call
 
 JSON = st.recursive(
@@ -123,12 +123,3 @@ def test_asking_for_usage_leaves_the_callers_body_alone():
 )
 def test_usage_is_not_asked_for_where_it_comes_anyway(family, body):
     assert ask_for_usage(family, body) == (body, False)
-
-
-def test_with_cap_lowers_and_never_raises():
-    assert with_cap(Family.CHAT, {}, 10) == {"max_completion_tokens": 10}
-    assert with_cap(Family.CHAT, {}, 10, "max_tokens") == {"max_tokens": 10}
-    assert with_cap(Family.CHAT, {"max_tokens": 50}, 10) == {"max_tokens": 10}
-    assert with_cap(Family.CHAT, {"max_tokens": 5}, 10) == {"max_tokens": 5}
-    assert with_cap(Family.RESPONSES, {}, 10) == {"max_output_tokens": 10}
-    assert with_cap(Family.EMBEDDINGS, {"input": "x"}, 10) == {"input": "x"}

@@ -15,6 +15,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from penstock import (
+    AITaskManager,
     BudgetExhausted,
     ConfigurationError,
     Estimate,
@@ -339,3 +340,52 @@ def test_a_call_made_before_a_crash_runs_once_the_function_is_registered_again(t
     assert run_program(program, tmp_path, DIES="yes").returncode == 9
     run_program(program, tmp_path)
     assert (tmp_path / "notes.txt").read_text().splitlines() == ["first of a", "second of a"]
+
+
+async def test_a_child_may_be_a_task_function():
+    async with AITaskManager(store="memory") as manager:
+
+        @manager.task
+        async def double(number: int) -> int:
+            return 2 * number
+
+        @manager.task
+        async def parent(context: TaskContext) -> int:
+            return await context.child(double, {"number": 4})
+
+        @manager.task
+        def plain_parent(context: TaskContext) -> int:
+            return context.sync.child(double, {"number": 5})
+
+        assert await (await parent.submit()) == 8
+        assert await (await plain_parent.submit()) == 10
+        assert await manager.wait_for_task(await manager.submit_task(double, {"number": 3})) == 6
+
+
+async def test_a_child_that_cannot_be_is_refused_in_words():
+    async with AITaskManager(store="memory") as manager, AITaskManager(store="memory") as other:
+
+        @other.task
+        async def double(number: int) -> int:
+            return 2 * number
+
+        @manager.task
+        async def parent(context: TaskContext, how: str) -> None:
+            if how == "foreign":
+                await context.child(double, {"number": 4})
+            if how == "bare":
+                await context.child(double.function, {"number": 4})
+            if how == "by name":
+                await context.child("parent", how="other")
+            await context.child("parnet", {})
+
+        for how, words in {
+            "foreign": "'double' belongs to another manager",
+            "bare": "double is no task function; decorate it",
+            "by name": r"child\('parent', \{'how': ...\}\)",
+            "unknown": "'parnet' has no handler here; did you mean 'parent'",
+        }.items():
+            with pytest.raises(TaskFailed, match=words):
+                await (await parent.with_options(config=TaskConfig(max_retries=0)).submit(how))
+        with pytest.raises(InvalidTask, match="did you mean 'llm_call'"):
+            await manager.submit_task("llm_cal", {"prompt": "Hello"})

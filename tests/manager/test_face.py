@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from penstock import (
+    AITaskManager,
     InvalidTask,
     Priority,
     TaskCancelled,
@@ -279,3 +280,19 @@ async def test_cleaning_up(manager):
     assert await manager.cleanup_old_tasks(older_than_hours=0) == 3
     assert manager.get_task(ids[0]) is None
     assert manager.get_statistics()["performance"]["total_succeeded"] == 3
+
+
+async def test_slots_for_a_claim_are_not_in_use():
+    async with AITaskManager(store="memory", max_concurrent=5) as manager:
+
+        @manager.task
+        def one(n: int) -> int:
+            return n
+
+        await (await one.submit(1))
+        slots, seen = manager.engine.node.services.slots, set()
+        for _ in range(20):
+            manager.engine.node.dispatcher.notice_all()
+            seen.add((slots.taken, manager.get_statistics()["concurrency"]["running_tasks"]))
+            await asyncio.sleep(0)
+        assert seen == {(0, 0), (5, 0)}

@@ -112,3 +112,12 @@ async def test_a_lone_surrogate_in_a_prompt_is_no_trouble(world):
         return reply.status_code
 
     assert await world.run(work) == 200
+
+
+async def test_without_a_delay_the_next_attempt_comes_at_once(world):
+    async def work(context):
+        if context.attempt < 3:
+            raise RuntimeError("again")
+        return context.attempt
+
+    assert await world.run(work, options=TaskOptions(retry_delay=0)) == 3

@@ -206,3 +206,16 @@ async def test_equal_keys_have_equal_limits_by_whatever_way_they_come(world):
     await sdk.chat.completions.create(model="sim", messages=[{"role": "user", "content": "b"}])
     rows = await world.manager.read(lambda reader: reader.reservations(("settled",)))
     assert len({row.endpoint for row in rows}) == 1
+
+
+async def test_whoever_reads_a_stream_may_make_another_call_though_no_limit_is_known(world):
+    async def work(context):
+        said = {"model": "sim", "max_tokens": 20}
+        message = [{"role": "user", "content": "one"}]
+        stream = await world.openai.chat.completions.create(**said, messages=message, stream=True)
+        async for _ in stream:
+            inner = await world.openai.chat.completions.create(**said, messages=message, stream=True)
+            async for _ in inner:
+                return await world.say("three")
+
+    assert await world.run(work)

@@ -43,6 +43,7 @@ async def test_metrics_tell_of_tasks_money_limits_and_calls(serve):
     assert samples["penstock_step_seconds_count", (("model", "gpt-4o-mini"),)] == 1
     assert samples["penstock_queue_size", ()] == 0
     assert samples["penstock_store_writable", ()] == 1
+    assert samples["penstock_slots_taken", ()] == 0
     _, again = await scrape(served)
     route = (("method", "GET"), ("route", "/metrics"), ("status", "200"))
     assert again["penstock_http_requests_total", route] == 1
@@ -74,6 +75,19 @@ async def test_sums_survive_a_restart(serve):
     kept = [key for key in before if key[0] in ("penstock_cost_usd_total", "penstock_calls_total")]
     assert kept
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+
+
+async def test_slots_set_aside_for_a_claim_are_not_taken(serve):
+    served = await serve()
+    slots = served.engine.node.services.slots
+    slots.take()
+    slots.claiming += 1
+    try:
+        _, samples = await scrape(served)
+    finally:
+        slots.claiming -= 1
+        slots.give()
+    assert samples["penstock_slots_taken", ()] == 0
 
 
 def test_labels_are_bounded():

@@ -39,7 +39,11 @@ def make_app(folder):
     async def echo(context):
         return context.data
 
+    async def ask(context):
+        return (await context.approve("Shall I?")).approved
+
     manager.register_type("echo", echo)
+    manager.register_type("ask", ask)
     return create_app(Service(manager, KeyRing()))
 
 
@@ -61,12 +65,19 @@ def listening(app):
 
 
 def some_ids(url):
-    """Ids of a task that ended and of one that waits."""
-    bodies = ({"task_type": "echo"}, {"task_type": "echo", "delay": 1e6})
+    """Ids of a task that ended, of one that waits and of one that asks a person."""
+    bodies = ({"task_type": "echo"}, {"task_type": "echo", "delay": 1e6}, {"task_type": "ask"})
     return [httpx2.post(f"{url}/tasks", json=body).json()["task_id"] for body in bodies]
 
 
-def make_real(case, ids, number):
+def some_workflows(url):
+    """Ids of a workflow that ends and of one that waits."""
+    nodes = [{"id": "a", "type": "echo"}, {"id": "b", "type": "echo", "data": {"$result": "a"}}]
+    bodies = ({"nodes": nodes}, {"nodes": [*nodes, {"id": "c", "type": "ask"}]})
+    return [httpx2.post(f"{url}/workflows", json=body).json()["task_id"] for body in bodies]
+
+
+def make_real(case, ids, workflows, number):
     """Two of three times, name a type and a task that there are, so that more than refusals is tried."""
     if number % 3 == 0:
         return
@@ -75,8 +86,13 @@ def make_real(case, ids, number):
     for body in bodies:
         if isinstance(body.get("task_type"), str):
             body["task_type"] = "echo"
-    if "task_id" in (case.path_parameters or {}):
-        case.path_parameters["task_id"] = ids[number % 2]
+        nodes = body.get("nodes")
+        for node in nodes if isinstance(nodes, list) else ():
+            if isinstance(node, dict) and isinstance(node.get("type"), str):
+                node["type"] = "echo"
+    for name, real in (("task_id", ids), ("workflow_id", workflows), ("workflow", workflows)):
+        if name in (case.path_parameters or {}):
+            case.path_parameters[name] = real[number % len(real)]
     if "wait" in (case.query or {}):
         case.query["wait"] = 0
 
@@ -96,10 +112,10 @@ def judge(url, cases):
         checks.response_headers_conformance,
         checks.response_schema_conformance,
     ]
-    statuses, real = collections.Counter(), some_ids(url)
+    statuses, real = collections.Counter(), (some_ids(url), some_workflows(url))
 
     def hold(case):
-        make_real(case, real, sum(statuses.values()))
+        make_real(case, *real, sum(statuses.values()))
         reply = case.call(timeout=60)
         statuses[reply.status_code] += 1
         case.validate_response(reply, checks=must_hold)

@@ -113,6 +113,30 @@ async def test_subscriptions_choose_ends(start, receiver, eventually):
         assert (await http.delete(f"/webhooks/{hook['id']}")).status_code == 404
 
 
+async def test_subscriptions_to_what_people_are_asked(start, receiver, eventually):
+    async def ask(context):
+        return (await context.approve("Send it?", details=[1], name="send")).approved
+
+    served = await start()
+    served.engine.register("ask", ask)
+    async with served.http() as http:
+        body = {"url": receiver.url, "events": ["approval_requested"]}
+        hook = (await http.post("/webhooks", json=body)).json()
+        assert hook["events"] == ["approval_requested"]
+        assert (await http.get("/webhooks")).json() == [hook]
+        id = (await http.post("/tasks", json={"task_type": "ask"})).json()["task_id"]
+        await eventually(lambda: receiver.got)
+        (told,) = receiver.messages
+        assert (told["type"], told["data"]["id"]) == ("task.approval_requested", id)
+        assert told["approval"] == {"name": "send", "question": "Send it?", "details": [1]}
+        await http.post(f"/tasks/{id}/decision", json={"approved": True})
+        await served.engine.idle()
+        assert len(receiver.got) == 1
+        wrong = await http.post("/webhooks", json={**body, "events": ["asked"]})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "invalid_request")
+        assert (await http.post("/webhooks", json={**body, "events": []})).status_code == 422
+
+
 async def test_an_old_secret_signs_for_a_day(start, receiver, eventually):
     served = await start()
     async with served.http() as http:

@@ -17,9 +17,10 @@ from penstock.errors import (
     StoreFull,
     StoreReadOnly,
 )
+from penstock.model.states import TaskStatus
 from penstock.stores.sqlite.failures import translate
 from penstock.stores.sqlite.store import SqliteStore
-from penstock.testing.store_probe import Probe, task_named
+from penstock.testing.store_probe import NOW, Probe, task_named
 
 
 def count(store):
@@ -103,6 +104,32 @@ def test_a_failed_transaction_changes_nothing(tmp_path):
         added = probe.offer(twice)[0]
         assert store.read(lambda reader: reader.lanes())[0].id == added.lane
         assert store.verify() == []
+
+
+FLOWS = ("one", "two", "three")
+
+
+@pytest.mark.parametrize(
+    ("flows", "claim"),
+    [
+        (FLOWS, lambda tx, lane: tx.claim_flows({lane: dict.fromkeys(FLOWS, 1)}, 1, NOW)),
+        (("one", "one", "one"), lambda tx, lane: tx.claim_flows({lane: {"one": 3}}, 1, NOW)),
+        ((None, None, None), lambda tx, lane: tx.claim({lane: 3}, 1, NOW)),
+    ],
+)
+def test_a_claim_that_fails_half_way_took_nothing(tmp_path, flows, claim):
+    with SqliteStore.open(tmp_path / "s.db") as store:
+        probe = Probe(store)
+        lane = {probe.add(flow=flow).lane for flow in flows}.pop()
+        with sqlite3.connect(tmp_path / "s.db") as other:
+            other.execute("create unique index once on tasks (was)")
+        with pytest.raises(sqlite3.IntegrityError):
+            store.run(lambda tx: claim(tx, lane))
+        other.execute("drop index once")
+        other.close()
+        assert probe.counts() == {TaskStatus.QUEUED: 3}
+        assert store.verify() == []
+        assert len(store.run(lambda tx: claim(tx, lane))) == 3
 
 
 def test_the_same_id_twice_is_an_invalid_task(tmp_path):

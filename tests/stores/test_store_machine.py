@@ -70,6 +70,8 @@ class Known:
     finished_at: float | None = None
     flow: str | None = None
     standing: str | None = None
+    asked: bool = False  # to be cancelled, while it ran
+    claim_of: dict[tuple[str, int], int] = field(default_factory=dict)  # which recorded a step
     journal: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     @property
@@ -409,6 +411,8 @@ class StoreMachine(RuleBasedStateMachine):
         known.rank, known.flow = rank, flow
         known.standing = standing or known.standing
         known.attempt += status is RETRYING
+        if known.asked:
+            self.move(known, TaskStatus.CANCELLED)
 
     @rule(pick=PICK, verb=st.sampled_from(["finish", "put_back", "record"]))
     def lost_claim_tries(self, pick, verb):
@@ -437,8 +441,11 @@ class StoreMachine(RuleBasedStateMachine):
         outcome = self.store.run(lambda tx: tx.rescue(dead_before, self.now, POISON_AFTER, nodes))
         for known in lost:
             known.attempt += 1
-            known.crashes += 1
-        poisoned = [known for known in lost if known.crashes >= POISON_AFTER]
+            further = any(known.claim_of.get(key) == known.claims for key in known.journal)
+            known.crashes = 1 if further else known.crashes + 1
+        poisoned = [
+            known for known in lost if known.crashes >= POISON_AFTER or known.attempt > 10 * POISON_AFTER
+        ]
         assert set(outcome.poisoned) == {known.new.id for known in poisoned}
         for known in self.in_order_of_ending(poisoned):
             self.move(known, TaskStatus.FAILED)
@@ -468,6 +475,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert outcome.get(known.new.id, False) == (known.status not in FINAL)
         if known.status is not RUNNING and known.status not in FINAL:
             self.move(known, TaskStatus.CANCELLED)
+        known.asked = known.status is RUNNING
 
     @rule(lane=st.integers(0, 1))
     def cancel_many(self, lane):
@@ -490,7 +498,9 @@ class StoreMachine(RuleBasedStateMachine):
             known.seq, known.claim.claim_no, StepKey("", name, "d"), occurrence, "value", value, self.now
         )
         self.store.run(lambda tx: tx.record([step]))
-        known.journal.setdefault((name, occurrence), value)
+        if (name, occurrence) not in known.journal:
+            known.journal[name, occurrence] = value
+            known.claim_of[name, occurrence] = known.claims
 
     @precondition(lambda self: any(known.journal for known in self.tasks.values()))
     @rule(pick=PICK)

@@ -251,17 +251,53 @@ async def test_a_killed_process_writes_nothing_more(harness, caplog):
 
 
 async def test_a_third_crash_is_poison(harness):
+    reached = asyncio.Event()
+
     async def deadly(context):
-        await context.step("deadly", echo_back, context.attempt)
-        return "alive"
+        await context.step("recorded", echo_back, 1)
+        reached.set()
+        await asyncio.Event().wait()
 
     async with harness:
         harness.manager.register_type("deadly", deadly)
         id = await harness.manager.submit_task("deadly")
         for _ in range(3):
+            running = asyncio.create_task(harness.drain())
+            await reached.wait()
+            reached.clear()
+            running.cancel()
+            await harness.crash_and_restart()
+        task = harness.manager.get_task(id)
+        assert task.error_code == "poison"
+        assert "the last 3 times without a new recorded step" in task.error
+        assert harness.lives == 4
+
+
+async def test_crashes_of_a_task_that_gets_further_are_not_counted_together(harness):
+    async def long(context):
+        for number in range(8):
+            await context.step("further", echo_back, number)
+        return "alive"
+
+    async with harness:
+        harness.manager.register_type("long", long)
+        await harness.manager.submit_task("long")
+        for _ in range(7):
+            await harness.crash_and_restart(after_steps=1)
+        (task,) = await harness.drain()
+        assert task.result == "alive"
+
+
+async def test_a_task_whose_steps_change_by_themselves_does_not_crash_for_ever(harness):
+    async def deadly(context):
+        await context.step("deadly", echo_back, context.attempt)
+
+    async with harness:
+        harness.manager.register_type("deadly", deadly)
+        id = await harness.manager.submit_task("deadly")
+        for _ in range(30):
             await harness.crash_and_restart(after_steps=1)
         assert harness.manager.get_task(id).error_code == "poison"
-        assert harness.lives == 4
 
 
 async def test_too_few_steps_to_crash_after(harness):
@@ -271,6 +307,21 @@ async def test_too_few_steps_to_crash_after(harness):
         with pytest.raises(AssertionError, match="after 0 steps"):
             await harness.crash_and_restart(after_steps=1)
         assert harness.lives == 1
+
+
+@virtually
+async def test_a_crash_that_did_not_come_does_not_come_later(harness):
+    async def steps(context):
+        for number in range(3):
+            await context.step("count", echo_back, number)
+
+    harness.manager.register_type("steps", steps)
+    async with harness:
+        with pytest.raises(AssertionError, match="after 0 steps"):
+            await harness.crash_and_restart(after_steps=2)
+        id = await harness.manager.submit_task("steps")
+        await harness.drain()
+        assert harness.manager.get_task(id).status is TaskStatus.COMPLETED
 
 
 async def test_a_running_manager_is_refused(provider):

@@ -155,6 +155,9 @@ FAULTS = {
     "put_schedule": (always(None), "schedules"),
     "move_schedule": (lambda verb, *args: verb(*args) or True, "move_schedule"),
     "drop_schedule": (always(True), "schedules"),
+    "open_budget": (always(None), "budget_is_booked"),
+    "program_budgets": (lambda verb, programs: verb(programs)[::-1], "budgets_within_budgets"),
+    "programs_over": (lambda verb, programs: list(programs), "budget_goes_with_its_program"),
 }
 
 

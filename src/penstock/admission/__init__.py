@@ -18,6 +18,7 @@ from penstock.admission.gate import Gate
 from penstock.admission.limits import Budget, Concurrency, GateLimits, RateLimit
 from penstock.admission.money import PastMoney
 from penstock.admission.periods import Periods, period_ends
+from penstock.admission.program_budgets import ProgramBudgets, most_tokens
 
 __all__ = [
     "Admit",
@@ -36,9 +37,11 @@ __all__ = [
     "Past",
     "PastMoney",
     "Periods",
+    "ProgramBudgets",
     "RateLimit",
     "RefusalKind",
     "Reject",
     "Wait",
+    "most_tokens",
     "period_ends",
 ]

@@ -38,6 +38,8 @@ class Ask:
     cost: int = 0
     cost_known: bool = True
     pools: tuple[tuple[str, int], ...] = ()
+    program: str = ""
+    """whose budget binds it too; empty where none does"""
 
 
 @dataclass(frozen=True, slots=True)

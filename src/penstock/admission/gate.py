@@ -27,6 +27,7 @@ from penstock.admission.history import Amounts
 from penstock.admission.limits import GateLimits
 from penstock.admission.money import Ledger, PastMoney
 from penstock.admission.occupancy import Occupancy
+from penstock.admission.program_budgets import ProgramBudgets
 from penstock.admission.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Gate:
     def __init__(self, limits: GateLimits, now: float = 0.0, wall: float = 0.0) -> None:
         self.limits = limits
         self.ledger = Ledger(limits.budgets, limits.zone, wall, now)
+        self.programs = ProgramBudgets()
         self._board = Board(limits, now)
         self._occupancy = Occupancy(limits)
         self.pools = self._occupancy.pools
@@ -57,6 +59,8 @@ class Gate:
         never = self._board.never_fits(ask, self._now)
         if never is None and ask.pools:
             never = self.pools.never_fits(ask.pools)
+        if never is None and ask.program:
+            never = self.programs.never_fits(ask)
         return never or self.ledger.never_fits(ask)
 
     def consider(self, ask: Ask, now: float) -> Decision:
@@ -67,6 +71,8 @@ class Gate:
             return never
         self.ledger.roll(now)
         money = self.ledger.consider(ask)
+        if ask.program:
+            money = _stricter(money, self.programs.consider(ask))
         if isinstance(money, Reject):
             return money
         wait = money if isinstance(money, Wait) else None
@@ -85,6 +91,8 @@ class Gate:
         self._occupancy.enter(ask)
         self.health.of(ask).enter()
         self.ledger.hold(ask.tenant, ask.cost)
+        if ask.program:
+            self.programs.hold(ask)
         return grant
 
     def sent(self, grant: Grant, now: float) -> None:
@@ -114,6 +122,8 @@ class Gate:
         self.traffic.used(amounts.input + amounts.output, now)
         self._end(grant, "settled", now)
         self.ledger.spend(ask.tenant, cost)
+        if ask.program:
+            self.programs.spend(ask, usage, cost)
         return True
 
     def uncertain(self, grant: Grant, now: float) -> bool:
@@ -123,6 +133,8 @@ class Gate:
         self._board.settle(grant, now, _held(grant.ask), now, told=False)
         self._end(grant, "uncertain", now)
         self.ledger.spend(grant.ask.tenant, grant.cost, uncertain=True)
+        if grant.ask.program:
+            self.programs.leave_uncertain(grant.ask)
         return True
 
     def release(self, grant: Grant, now: float) -> bool:
@@ -139,6 +151,8 @@ class Gate:
         self._occupancy.leave(grant.ask)
         self.health.of(grant.ask).leave()
         self.ledger.give_back(grant.ask.tenant, grant.cost)
+        if grant.ask.program:
+            self.programs.give_back(grant.ask)
         self.ledger.roll(now)
 
     def headroom(self, ask: Ask, now: float, most: int) -> int:
@@ -214,6 +228,13 @@ def _held(ask: Ask) -> Amounts:
     output = load_of(ask, "output_tokens", "actual").full
     reserved = max(ask.reserved_tokens, ask.input_tokens)
     return Amounts(ask.requests, ask.input_tokens, output, reserved)
+
+
+def _stricter(one: Decision | None, other: Decision | None) -> Decision | None:
+    """What two budgets together say."""
+    if isinstance(one, Wait) and isinstance(other, Wait):
+        return _later(one, other)
+    return other if one is None or isinstance(other, Reject) else one
 
 
 def _later(one: Wait | None, other: Wait | None) -> Wait | None:

@@ -12,6 +12,8 @@ _LONGEST_COOLDOWN = 30.0
 _ISOLATED = 0.8
 _SLOW = 2.0
 _SLOW_CALLS = 30
+_OPEN_STREAMS = 4.0
+"""so many calls may be under way, however sick the provider: who reads one stream may need another call"""
 
 
 class Health:
@@ -69,6 +71,13 @@ class Health:
     def replied(self) -> None:
         """A reply of any kind: the probe has come back."""
         self._probing = False
+
+    def began(self) -> None:
+        """A stream has begun: it may stay open for long, perhaps until another call is made."""
+        self.replied()
+        if self.in_flight <= self.limit < max(self._threshold, _OPEN_STREAMS):
+            self.limit = max(self.limit, self.in_flight + 1.0)
+            self._pressed = max(0, self._pressed - 1)  # its end is no second reason to bear more
 
     def refused(self, kind: RefusalKind, retry_after: float | None, now: float) -> None:
         """Cool down and bear half as many; more refusals of the same cooldown only lengthen it."""

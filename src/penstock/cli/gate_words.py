@@ -18,12 +18,19 @@ _REASONS = {
     "probing": "the provider refused a short while ago; one call to {key} finds out whether it answers again",
     "slots": "it waits for a slot: as many calls and handlers run as {key} allows",
 }
+_OF_WORKFLOWS = {
+    "money": "it waits for money of its workflow: the {key} has no room until a call in flight costs less "
+    "than was held",
+    "tokens": "it waits for tokens of its workflow: the {key} has no room until a call in flight uses less "
+    "than was held",
+}
 _OTHER = "it waits for {reason}: {key}"
 
 
 def wait_text(wait: WaitRow) -> str:
     """Why a step waits, as its node said it."""
-    return _REASONS.get(wait.reason, _OTHER).format(reason=wait.reason, key=wait.key)
+    words = {**_REASONS, **_OF_WORKFLOWS} if " of workflow " in wait.key else _REASONS
+    return words.get(wait.reason, _OTHER).format(reason=wait.reason, key=wait.key)
 
 
 def until_text(until: float | None, now: float) -> str:

@@ -30,6 +30,7 @@ from penstock.cli.describe import (
     task_data,
     task_row,
 )
+from penstock.cli.kin import Kin, read_kin
 from penstock.cli.show_text import (
     clock_time,
     coloured,
@@ -105,13 +106,16 @@ def show(
 ) -> None:
     """Show everything about one task: data, options, steps, money held, events, error and result."""
     with reading(store) as opened:
-        task, held, events = opened.read(lambda reader: _about(reader, id))
+        task, kin, held, events = opened.read(lambda reader: _about(reader, id))
     if json:
-        print_json(_whole(task, held, events))
+        print_json({**_whole(task, held, events), **kin.data()})
         return
     most = 10**9 if full else _SHORT
-    for line in _facts(task):
+    for line in (*_facts(task), *kin.facts()):
         typer.echo(line)
+    if kin.waits:
+        typer.echo(heading("waits"))
+        typer.echo(indented("\n".join(kin.lines(time.time()))))
     _section("data", task.payload, most)
     _section("metadata", task.metadata, most)
     _section("options", task.options, most)
@@ -122,9 +126,9 @@ def show(
     _section("result", task.result, most)
 
 
-def _about(reader: Reader, id: str) -> tuple[TaskView, list[ReservationView], list[Event]]:
+def _about(reader: Reader, id: str) -> tuple[TaskView, Kin, list[ReservationView], list[Event]]:
     task = find_task(reader, id)
-    return task, held_by(reader, task), reader.events(0, _MOST_EVENTS, task.seq)
+    return task, read_kin(reader, task), held_by(reader, task), reader.events(0, _MOST_EVENTS, task.seq)
 
 
 def held_by(reader: Reader, task: TaskView) -> list[ReservationView]:
@@ -135,7 +139,10 @@ def held_by(reader: Reader, task: TaskView) -> list[ReservationView]:
 
 
 def _whole(task: TaskView, held: list[ReservationView], events: list[Event]) -> dict[str, Any]:
-    steps = [{**step, "at": iso(step["at"]), "cost_usd": usd(step["cost"])} for step in map(dict, task.steps)]
+    steps = [
+        {"number": place, **step, "at": iso(step["at"]), "cost_usd": usd(step["cost"])}
+        for place, step in enumerate(map(dict, task.steps), 1)
+    ]
     for step in steps:
         del step["cost"]
     return {
@@ -190,6 +197,7 @@ def _steps(task: TaskView, full: bool) -> None:
     typer.echo(heading("steps") + (f" (the last {_STEPS} of {len(task.steps)})" if left else ""))
     rows = [
         [
+            number(place),
             step["name"],
             step["scope"],
             str(step["occurrence"]),
@@ -197,11 +205,10 @@ def _steps(task: TaskView, full: bool) -> None:
             number(step["input_tokens"] + step["output_tokens"]),
             money(step["cost"]),
         ]
-        for step in shown
+        for place, step in enumerate(shown, left + 1)
     ]
-    typer.echo(
-        indented("\n".join(table(("NAME", "SCOPE", "NO", "RECORDED", "TOKENS", "COST"), rows, (2, 4, 5))))
-    )
+    titles = ("NO", "NAME", "SCOPE", "AGAIN", "RECORDED", "TOKENS", "COST")
+    typer.echo(indented("\n".join(table(titles, rows, (0, 3, 5, 6)))))
 
 
 def _reservations(held: list[ReservationView]) -> None:

@@ -49,7 +49,8 @@ OutputMean = Annotated[float, _reply("--output", help="Output tokens, on average
 OutputSigma = Annotated[float, _reply("--output-sigma", help="Their spread (lognormal).")]
 OutputMax = Annotated[int, _reply("--output-max", help="Most of them.")]
 Scripts = Annotated[
-    Path | None, _reply("--scripts", help="JSON file: a list of {pattern, reply, tool, tool_arguments}.")
+    Path | None,
+    _reply("--scripts", help="JSON file: a list of {pattern, reply, tool, tool_arguments, once}."),
 ]
 Dimensions = Annotated[int, _reply("--dimensions", help="Of embeddings.")]
 Chunk = Annotated[int, _reply("--chunk", help="Tokens in a chunk of a stream.")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from penstock.cli.choosing import find_task
 from penstock.cli.inspect import held_by
+from penstock.cli.kin import Kin, read_kin
 from penstock.cli.nodes import living
 from penstock.cli.order import Order, read_order
 from penstock.model.batch import Batch
@@ -50,6 +51,7 @@ class Situation:
     pace: Pace
     batch: Batch | None
     order: Order
+    kin: Kin
 
     @property
     def node_lives(self) -> bool:
@@ -80,6 +82,7 @@ def look_at(reader: Reader, id: str, now: float, store: str) -> Situation:
         pace=lane_pace(reader, task.lane, now),
         batch=None if task.batch is None else reader.batch(task.batch),
         order=read_order(reader, task, ahead),
+        kin=read_kin(reader, task),
     )
 
 

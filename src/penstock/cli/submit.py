@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
+from penstock.cli.remote import Remote, ServerOption
 from penstock.cli.show_text import print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption, writing
 from penstock.errors import ConfigurationError, TaskNotFound
 from penstock.model.states import TaskStatus
-from penstock.model.task import Added, Existing, NewTask
+from penstock.model.task import Added, Existing
 from penstock.stores.contract import Store
 
-KEY_VARIABLE = "PENSTOCK_API_KEY"
 LOOK_SECONDS = 0.2
+_DETAILS = ("priority", "tags", "idempotency_key", "tenant")
 
 
 def submit(
@@ -35,15 +35,7 @@ def submit(
     idempotency_key: Annotated[
         str | None, typer.Option("--idempotency-key", help="The same key gives the same task.")
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            "--server",
-            envvar="PENSTOCK_SERVER",
-            metavar="URL",
-            help=f"A server instead of a store; its key in {KEY_VARIABLE}.",
-        ),
-    ] = None,
+    server: ServerOption = None,
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait for its end and print its result.")
     ] = False,
@@ -53,7 +45,7 @@ def submit(
     """Add one task and print its id, once it is durable. Whatever process dispatches the store runs it."""
     task = {
         "task_type": type,
-        "payload": _data(data),
+        "payload": read_data(data),
         "priority": _priority(priority),
         "tags": tag or [],
         "idempotency_key": idempotency_key,
@@ -84,8 +76,14 @@ class _Store:
         self._context.__exit__(*error)
 
     def add(self, task: dict[str, Any]) -> str:
+        from penstock.manager.given import type_name
+        from penstock.manager.store_client import prepare_outside
+        from penstock.manager.submission import Submission
+
         assert self._store is not None
-        new = _prepared(self._store, task)
+        details = {name: task[name] for name in _DETAILS if name in task}
+        one = Submission(type_name(task["task_type"]), task.get("payload"), **details)
+        new = prepare_outside(self._store, one)
         outcome = self._store.run(lambda tx: tx.add([new]))[0]
         if isinstance(outcome, Added | Existing):
             return outcome.id
@@ -99,64 +97,21 @@ class _Store:
         return {"status": str(view.status), "result": view.result, "error": view.error}
 
 
-class _Server:
+class _Server(Remote):
     """A server, spoken to over HTTP."""
-
-    def __init__(self, url: str) -> None:
-        import httpx2
-
-        key = os.environ.get(KEY_VARIABLE)
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=30.0)
 
     def __enter__(self) -> _Server:
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        self._http.close()
-
     def add(self, task: dict[str, Any]) -> str:
-        return str(self._ask("POST", "/tasks", task)["task_id"])
+        return str(self.ask("POST", "/tasks", task)["task_id"])
 
     def look(self, id: str) -> dict[str, Any]:
-        return self._ask("GET", f"/tasks/{id}")
-
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        import httpx2
-
-        try:
-            reply = self._http.request(method, path, json=body)
-            told = reply.json()
-        except httpx2.HTTPError as error:
-            raise ConfigurationError(f"{self._http.base_url} cannot be asked: {error}") from None
-        except ValueError:
-            raise ConfigurationError(f"{self._http.base_url} is no server of penstock") from None
-        if reply.status_code >= 400:
-            message = told.get("error", {}).get("message") if isinstance(told, dict) else None
-            raise ConfigurationError(f"the server answered {reply.status_code}: {message or 'no message'}")
-        return dict(told)
+        return dict(self.ask("GET", f"/tasks/{id}"))
 
 
-def _prepared(store: Store, task: dict[str, Any]) -> NewTask:
-    """Check and rank a task as the dispatching process would; data of types made elsewhere is taken as is."""
-    from penstock.manager.ai_task_manager import AITaskManager
-    from penstock.manager.client import APIConfig, OpenAICompatibleClient
-    from penstock.manager.submission import Submission
-    from penstock.manager.task_config import TaskConfig
-    from penstock.model.task_type import TaskType
-    from penstock.runtime.reranking import policy_for
-
-    engine = AITaskManager(OpenAICompatibleClient(APIConfig("")), store="memory").engine
-    engine.ranker.use(policy_for(store, engine.settings))
-    named = TaskType.__members__.get(task["task_type"])
-    type = task["task_type"] if named is None else named.value
-    if type not in engine.handlers:
-        engine.register(type, lambda context: None)
-    details = {name: task[name] for name in ("priority", "tags", "idempotency_key", "tenant") if name in task}
-    return engine.prepare(Submission(type, task.get("payload"), options=TaskConfig().options, **details))
-
-
-def _data(text: str) -> Any:
+def read_data(text: str) -> Any:
+    """What `--data` says: JSON, the JSON of a file, or of standard input."""
     try:
         if text == "-":
             text = sys.stdin.read()

@@ -194,6 +194,8 @@ def _running(seen: Situation) -> Answer:
             answer.seconds = wait.until - seen.now
         return answer
     calls = [one for one in seen.held if one.state == "held"]
+    if seen.kin.waits and not calls:
+        return Answer(seen.kin.reason(), seen.kin.lines(seen.now))
     since = max((event.at for event in seen.events if event.kind == "started"), default=task.started_at)
     lines = [f"attempt {task.attempt} has run for {span(seen.now - (since or seen.now))}"]
     lines += [
@@ -216,6 +218,14 @@ def _paused(seen: Situation) -> Answer:
 
 def _suspended(seen: Situation) -> Answer:
     task = seen.task
+    if seen.kin.waits:
+        reason, lines = seen.kin.reason(), seen.kin.lines(seen.now)
+        until = [one.until for one in seen.kin.waits if one.until is not None]
+        answer = Answer(reason, lines, until=min(until, default=None))
+        if not seen.nodes:
+            how = how_to_start(seen.batch, seen.store)
+            answer.lines.append(f"no process dispatches this store now, so nobody wakes it; {how}")
+        return answer
     if task.due_at is None:
         return Answer("suspended", [f"it waits for something to resume it; penstock resume {task.id} does"])
     line = f"it sleeps until {clock_time(task.due_at)}, for another {span(task.due_at - seen.now)}"
@@ -223,7 +233,7 @@ def _suspended(seen: Situation) -> Answer:
 
 
 def _blocked(seen: Situation) -> Answer:
-    return Answer("blocked", ["it waits for the tasks it depends on"])
+    return Answer("blocked", seen.kin.blocked_lines())
 
 
 def _ended(seen: Situation) -> Answer:

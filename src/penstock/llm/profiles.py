@@ -7,66 +7,35 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from penstock.model.usage import Usage
-
 
 @dataclass(frozen=True, slots=True)
 class ProviderProfile:
     """How one provider counts, what it says in headers, and what it understands.
 
     `counts`: whether token limits are charged with actual usage or with prompt plus output cap, reserved up
-    front. `header_style`: whose rate-limit headers it sends. `requests_header_seconds`: the window its plain
-    requests headers speak of. `cached_input_free`: cached input does not count to token limits.
-    `split_tokens`: input and output have limits of their own. `stream_usage`: it understands
-    `stream_options.include_usage`. `chat_cap_field`: where chat completions take an output cap.
-    `prices_id`: its name in the price data, None when only the model name can tell. `local`: runs on the
-    user's own machine or network and costs nothing unless a price is set.
+    front. `requests_header_seconds`: the window its plain requests headers speak of. `stream_usage`: it
+    understands `stream_options.include_usage`. `prices_id`: its name in the price data, None when only the
+    model name can tell. `local`: runs on the user's own machine or network and costs nothing unless a price
+    is set.
     """
 
     name: str
     counts: Literal["actual", "reserved"] = "actual"
-    header_style: Literal["openai", "anthropic", "none"] = "openai"
     requests_header_seconds: float = 60.0
-    cached_input_free: bool = False
-    split_tokens: bool = False
     stream_usage: bool = True
-    chat_cap_field: str = "max_tokens"
     prices_id: str | None = None
     local: bool = False
 
-    def counted_tokens(self, usage: Usage) -> int:
-        """The tokens of a settled call that count to a limit on all tokens."""
-        return usage.total - (usage.cached_tokens if self.cached_input_free else 0)
-
-    def counted_input(self, usage: Usage) -> int:
-        """The tokens of a settled call that count to a limit on input tokens."""
-        return usage.input_tokens - (usage.cached_tokens if self.cached_input_free else 0)
-
-
-_NEW_CAP = "max_completion_tokens"
 
 UNKNOWN = ProviderProfile("unknown")
 LOCAL = ProviderProfile("local", local=True)
-OPENAI = ProviderProfile("openai", counts="reserved", chat_cap_field=_NEW_CAP, prices_id="openai")
+OPENAI = ProviderProfile("openai", counts="reserved", prices_id="openai")
 AZURE = replace(OPENAI, name="azure", prices_id="azure")
-ANTHROPIC = ProviderProfile(
-    "anthropic",
-    counts="reserved",
-    header_style="anthropic",
-    cached_input_free=True,
-    split_tokens=True,
-    prices_id="anthropic",
-)
-GROQ = ProviderProfile(
-    "groq",
-    # Its plain requests headers speak of the day, its token headers of the minute.
-    requests_header_seconds=86_400.0,
-    cached_input_free=True,
-    chat_cap_field=_NEW_CAP,
-    prices_id="groq",
-)
-CEREBRAS = ProviderProfile("cerebras", counts="reserved", chat_cap_field=_NEW_CAP, prices_id="cerebras")
-GEMINI = ProviderProfile("gemini", header_style="none", prices_id="google")
+ANTHROPIC = ProviderProfile("anthropic", counts="reserved", prices_id="anthropic")
+# Its plain requests headers speak of the day, its token headers of the minute.
+GROQ = ProviderProfile("groq", requests_header_seconds=86_400.0, prices_id="groq")
+CEREBRAS = ProviderProfile("cerebras", counts="reserved", prices_id="cerebras")
+GEMINI = ProviderProfile("gemini", prices_id="google")
 
 _BY_HOST: tuple[tuple[str, ProviderProfile], ...] = (
     ("api.openai.com", OPENAI),
@@ -81,7 +50,7 @@ _BY_HOST: tuple[tuple[str, ProviderProfile], ...] = (
     ("googleapis.com", replace(GEMINI, name="vertex")),
     ("openrouter.ai", ProviderProfile("openrouter", prices_id="openrouter")),
     ("mistral.ai", ProviderProfile("mistral", prices_id="mistral", stream_usage=False)),
-    ("deepseek.com", ProviderProfile("deepseek", prices_id="deepseek", header_style="none")),
+    ("deepseek.com", ProviderProfile("deepseek", prices_id="deepseek")),
     ("together.xyz", ProviderProfile("together", prices_id="together")),
     ("fireworks.ai", ProviderProfile("fireworks", prices_id="fireworks")),
     ("x.ai", ProviderProfile("x-ai", prices_id="x-ai")),

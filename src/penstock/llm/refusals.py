@@ -44,8 +44,6 @@ _RETRYABLE = frozenset(
 )
 # No header talks us out of these: money and size do not change by waiting.
 _NEVER_RETRY = frozenset((Refusal.QUOTA_EXHAUSTED, Refusal.TOO_LARGE))
-# Refused before a model did any work.
-_UNBILLED = frozenset(Refusal) - {Refusal.TIMEOUT, Refusal.SERVER_ERROR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,7 @@ class RefusalReport:
     """One failed reply, understood.
 
     `retry_after`: seconds from now that the provider asks to wait, None when it does not say. `limit` and
-    `requested`: tokens, for a request that is too large and says so. `unbilled`: no model worked for it, so
-    its reservation can be released; otherwise nobody knows.
+    `requested`: tokens, for a request that is too large and says so.
     """
 
     kind: Refusal
@@ -65,7 +62,6 @@ class RefusalReport:
     message: str = ""
     limit: int | None = None
     requested: int | None = None
-    unbilled: bool = False
 
 
 _QUOTA_WORDS = frozenset(
@@ -164,7 +160,6 @@ def read_refusal(
         message=message,
         limit=limit,
         requested=requested,
-        unbilled=status >= 400 and kind in _UNBILLED,
     )
 
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from penstock.llm.wire import CAP_FIELDS, Family, path_of
+from penstock.llm.wire import Family, path_of
 
 _STREAM_OPTION_FAMILIES = (Family.CHAT, Family.COMPLETIONS)
 
@@ -30,7 +30,7 @@ def request_hash(method: str, path: str, body: bytes | dict[str, Any] | None) ->
     """The name of a request in the journal: SHA-256 in hex of method, path, query and canonical body.
 
     The host and `api-version` do not count, so another endpoint of the same model or a new Azure version
-    finds the record. Hash what the caller sent, before `ask_for_usage` or `with_cap` change it.
+    finds the record. Hash what the caller sent, before `ask_for_usage` changes it.
     """
     digest = hashlib.sha256()
     query = sorted((k, v) for k, v in _query(path) if k.lower() != "api-version")
@@ -61,26 +61,3 @@ def ask_for_usage(family: Family, body: dict[str, Any]) -> tuple[dict[str, Any],
     if options and options.get("include_usage") is True:
         return body, False
     return {**body, "stream_options": {**(options or {}), "include_usage": True}}, True
-
-
-def with_cap(
-    family: Family, body: dict[str, Any], cap: int, chat_field: str = "max_completion_tokens"
-) -> dict[str, Any]:
-    """A copy of the body whose output cap is at most `cap` tokens for one answer.
-
-    A lower cap of the caller's own stays. `chat_field` is where chat completions get a cap that has none
-    (`ProviderProfile.chat_cap_field`). Families without a cap come back unchanged.
-    """
-    fields = CAP_FIELDS.get(family, ())
-    if not fields:
-        return body
-    present = [name for name in fields if body.get(name) is not None]
-    if not present:
-        present = [chat_field if family is Family.CHAT else fields[0]]
-    return {**body, **{name: _lower(body.get(name), cap) for name in present}}
-
-
-def _lower(current: object, cap: int) -> int:
-    if isinstance(current, int) and not isinstance(current, bool) and 0 < current < cap:
-        return current
-    return cap

@@ -99,7 +99,6 @@ class PromptEstimate:
     text_tokens: int = 0
     text_bytes: int = 0
     other_tokens: int = 0
-    media_items: int = 0
 
     @property
     def tokens(self) -> int:
@@ -118,7 +117,7 @@ def estimate_prompt(shape: CallShape) -> PromptEstimate:
     _GATHER[shape.family](shape.body, found)
     text = "\n".join(found.texts)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return PromptEstimate(estimate_text(text), size, found.tokens, found.media)
+    return PromptEstimate(estimate_text(text), size, found.tokens)
 
 
 def output_bound(shape: CallShape, model_maximum: int | None = None) -> tuple[int, bool]:
@@ -144,11 +143,6 @@ class _Found:
     image_factor: int = 1
     texts: list[str] = field(default_factory=list)
     tokens: int = 0
-    media: int = 0
-
-    def add_media(self, tokens: int) -> None:
-        self.media += 1
-        self.tokens += tokens
 
     def add_json(self, value: object) -> None:
         """A value whose keys the model reads too, such as a tool's schema."""
@@ -188,7 +182,7 @@ def _walk(root: object, found: _Found) -> None:
         value = stack.pop()
         if isinstance(value, str):
             if value.startswith("data:") and ";base64," in value[:200]:
-                found.add_media(IMAGE_TOKENS * found.image_factor)
+                found.tokens += IMAGE_TOKENS * found.image_factor
             else:
                 found.texts.append(value)
         elif isinstance(value, list):
@@ -206,16 +200,16 @@ def _count_medium(part: dict[str, Any], found: _Found) -> bool:
     if not isinstance(kind, str):
         return False
     if kind in _IMAGE_TYPES:
-        found.add_media(_image_tokens(part, found))
+        found.tokens += _image_tokens(part, found)
     elif kind in _AUDIO_TYPES:
-        found.add_media(AUDIO_TOKENS)
+        found.tokens += AUDIO_TOKENS
     elif kind in _DOCUMENT_TYPES:
         source = part.get("source")
         if isinstance(source, dict) and source.get("type") in ("text", "content"):
             return False  # a document that is plain text counts as text
-        found.add_media(DOCUMENT_TOKENS)
+        found.tokens += DOCUMENT_TOKENS
     elif kind == "base64":
-        found.add_media(IMAGE_TOKENS)
+        found.tokens += IMAGE_TOKENS
     else:
         return False
     return True

@@ -10,19 +10,24 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from penstock.errors import ConfigurationError, InvalidTask, TaskNotFound
+from penstock.manager.agents import AgentFace
 from penstock.manager.ai_scheduling import AIScheduling
 from penstock.manager.callbacks import Callbacks
 from penstock.manager.client import OpenAICompatibleClient
 from penstock.manager.costs import CostController
 from penstock.manager.definitions import TaskDecorator, TaskTerms
+from penstock.manager.durable import AIDurable
 from penstock.manager.engine import Manager
+from penstock.manager.forking import AIForking
 from penstock.manager.given import check_batch, read_config, several, type_name
+from penstock.manager.goals import GoalFace
 from penstock.manager.registering import Registering
 from penstock.manager.setup import UNSET, Setup, Unset, changed_settings, check_span, make_engine
 from penstock.manager.statistics import by_priority, statistics
 from penstock.manager.submission import Submission
 from penstock.manager.task_config import SUBMISSION_FIELDS, TaskConfig
 from penstock.manager.task_object import AITask, task_object
+from penstock.manager.workflow_runs import AIWorkflows
 from penstock.model.estimate import Estimate
 from penstock.model.priority import Priority
 from penstock.model.states import WAITING
@@ -30,7 +35,7 @@ from penstock.model.task_type import TaskType
 from penstock.stores.contract import Event, TaskFilter
 
 
-class AITaskManager(Registering, AIScheduling):
+class AITaskManager(AgentFace, GoalFace, Registering, AIScheduling, AIForking, AIDurable, AIWorkflows):
     """Tasks for AI work that wait durably, run within limits and budgets, and survive crashes.
 
     async with AITaskManager(ai_client=client, max_concurrent=5, budget_limit=10.0) as manager:
@@ -51,6 +56,7 @@ class AITaskManager(Registering, AIScheduling):
         self.setup = Setup.read(ai_client, max_concurrent, settings)
         self.engine: Manager = make_engine(self.setup)
         super().__init__(self.engine, self.setup)
+        self._add_goal_types()
         self.cost_controller = CostController(self.engine)
         self._callbacks = Callbacks(self.engine)
         self.engine.check_scheduled = lambda one: self.engine.check_money([one], self.setup.base_url)
@@ -186,7 +192,7 @@ class AITaskManager(Registering, AIScheduling):
         data = one.get("data")
         own = one.get("priority")
         return Submission(
-            type_name(one["task_type"]),
+            type_name(one["task_type"], self.engine),
             data.model_dump(mode="json", exclude_unset=True) if isinstance(data, BaseModel) else data,
             priority=own if own is not None else priority,
             metadata=one.get("metadata"),

@@ -24,6 +24,7 @@ from penstock.manager.task_config import TaskConfig
 from penstock.model.estimate import Estimate
 from penstock.model.priority import Priority
 from penstock.model.states import TaskStatus
+from penstock.model.version import checked_version
 from penstock.runtime.context import TaskContext
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ R = TypeVar("R")
 @dataclass(frozen=True, slots=True)
 class TaskTerms:
     """How the calls of a function are run as tasks. `run`: `auto` (async functions on the event loop, plain
-    ones in a thread), `thread` or `process`; `estimate` is called with the function's arguments."""
+    ones in a thread), `thread` or `process`; `estimate` is called with the function's arguments. A task goes
+    on with the `version` that made its recorded steps; others begin with the newest."""
 
     name: str | None = None
     run: Literal["auto", "thread", "process"] = "auto"
@@ -46,12 +48,14 @@ class TaskTerms:
     metadata: Mapping[str, Any] | None = None
     estimate: Callable[..., Estimate] | None = None
     description: str = ""
+    version: str = ""
 
     def __post_init__(self) -> None:
         if self.run not in ("auto", "thread", "process"):
             raise ConfigurationError(f"run={self.run!r} is unknown: give auto, thread or process")
         if self.config is not None and not isinstance(self.config, TaskConfig):
             raise ConfigurationError(f"config must be a TaskConfig(...), not {type(self.config).__name__}")
+        checked_version(self.version)
 
 
 class TaskHandle(Generic[R]):
@@ -108,6 +112,11 @@ class TaskFunction(Generic[P, R]):
     def name(self) -> str:
         """The task type that its calls have."""
         return self._registered.name
+
+    @property
+    def manager(self) -> AITaskManager:
+        """Where its calls are submitted."""
+        return self._manager
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -182,6 +191,7 @@ class TaskDecorator:
         metadata: Mapping[str, Any] | None = None,
         estimate: Callable[..., Estimate] | None = None,
         description: str = "",
+        version: str = "",
     ) -> TaskDecorator: ...
 
     def __call__(self, *functions: Callable[..., Any], **options: Any) -> Any:
@@ -189,7 +199,9 @@ class TaskDecorator:
             known = [one.name for one in fields(TaskTerms)]
             for option in options:
                 if option not in known:
-                    raise ConfigurationError(f"@task has no option {option!r}; it takes {', '.join(known)}")
+                    of_config = option in {one.name for one in fields(TaskConfig)}
+                    hint = f"config=TaskConfig({option}=...)" if of_config else ", ".join(known)
+                    raise ConfigurationError(f"@task has no option {option!r}; it takes {hint}")
             return TaskDecorator(self._manager, replace(self._terms, **options))
         (function,) = functions
         if not callable(function):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from penstock.errors import BudgetExhausted, InvalidTask, PriceUnknown
+from penstock.errors import BudgetExhausted, InvalidTask, PriceUnknown, UnknownTaskType
+from penstock.manager.partial import check_around, handler_around
 from penstock.manager.submission import Submission
 from penstock.model.clock import Clock
 from penstock.model.estimate import NOTHING, Estimate
 from penstock.model.ids import new_id
 from penstock.model.json_text import json_text
+from penstock.model.options import TaskOptions
 from penstock.model.priority import Priority, read_priority
 from penstock.model.rank import Rank
 from penstock.model.service_class import ServiceClass, service_class
@@ -24,6 +27,11 @@ from penstock.runtime.ranking import Ranker
 UNRANKED = Rank(0, 0.0)
 
 
+def not_for_submissions(type: str) -> str:
+    """Why an inner type is refused."""
+    return f"task type {type!r} is not for submissions: other tasks make those of this type"
+
+
 class Door:
     """Checks submissions and ranks them."""
 
@@ -32,11 +40,15 @@ class Door:
         self._ranker = ranker
         self._clock = clock
 
-    def prepare(self, one: Submission, node: Node | None) -> NewTask:
-        """Check a submission and rank it; what the store is given. `node` knows what pools there are."""
+    def prepare(self, one: Submission, node: Node | None, inner: bool = False) -> NewTask:
+        """Check a submission and rank it; what the store is given. `node` knows what pools there are; `inner`
+        lets types pass that are not for submissions."""
         handler = self._handlers[one.type]
+        if handler.inner and not inner:
+            raise UnknownTaskType(not_for_submissions(one.type))
+        options = _options(one, handler)
         now = self._clock.wall()
-        data = one.data if one.error is not None else handler.check(one.data)
+        handler, data = _checked(handler, options, one)
         payload, metadata = _texts(one, data)
         preset = None if one.service_class is None else service_class(one.service_class)
         due_at = _due_at(one, now)
@@ -56,7 +68,7 @@ class Door:
             entered_at=now if due_at is None else due_at,
             due_at=due_at,
             deadline=_deadline(one, preset, now),
-            options=(one.options or handler.options).as_text(),
+            options=options.as_text(),
             metadata=metadata,
             idempotency_key=one.idempotency_key,
             batch=one.batch,
@@ -115,6 +127,21 @@ class Door:
                 f"prices={{{estimate.model!r}: {{'input': USD, 'output': USD}}}} per million tokens"
             )
         return cost
+
+
+def _options(one: Submission, handler: Handler) -> TaskOptions:
+    options = one.options or handler.options
+    if handler.version and not options.version:
+        return replace(options, version=handler.version)
+    return options
+
+
+def _checked(handler: Handler, options: TaskOptions, one: Submission) -> tuple[Handler, Any]:
+    """The data as they are kept, and the handler as it can be asked of them."""
+    if options.refs:
+        check_around(handler, one.data)
+        return handler_around(handler), one.data
+    return handler, one.data if one.error is not None else handler.check(one.data)
 
 
 def _texts(one: Submission, data: Any) -> tuple[str | None, str | None]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from penstock.errors import ConfigurationError, PenstockError, StoreError, TaskNotFound
 from penstock.manager.door import Door
+from penstock.manager.durable import Durable
 from penstock.manager.feed import Feed
+from penstock.manager.forking import Forking
+from penstock.manager.given import foreign
 from penstock.manager.retrying import again
 from penstock.manager.scheduling import Scheduling
 from penstock.manager.submission import Submission
 from penstock.manager.waiting import Outcome, Waiters
+from penstock.manager.workflow_desk import WorkflowDesk
+from penstock.manager.workflow_runs import WorkflowRuns
 from penstock.model.clock import Clock, SystemClock
 from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
@@ -29,7 +35,7 @@ from penstock.stores.sqlite.store import SqliteStore
 T = TypeVar("T")
 
 
-class Manager(Scheduling):
+class Manager(WorkflowRuns, Durable, Forking, Scheduling):
     """Durable tasks on one store: add, run, wait, control.
 
     manager = Manager(Settings(store="work.db", max_concurrent=20))
@@ -52,6 +58,9 @@ class Manager(Scheduling):
         self.waiters = Waiters(self.read)
         self.feed = Feed(self.read)
         self._door = Door(self.handlers, self.ranker, self.clock)
+        self.workflows = WorkflowDesk(
+            self.handlers, partial(self.prepare, inner=True), partial(foreign, engine=self)
+        )
         self._transports: list[Any] = []
         self.started_at = 0.0
         self.on_end: list[Callable[[Finish], None]] = []
@@ -81,6 +90,7 @@ class Manager(Scheduling):
             node = Node(
                 store, self.settings, self.ranker, self.handlers, self.clock, self._ended, self._store_failed
             )
+            node.nursery = self.nursery(node)
             await node.start()
         except BaseException:
             store.close()
@@ -116,7 +126,7 @@ class Manager(Scheduling):
 
     def register(self, type: str, function: HandlerFunction, **details: Any) -> Handler:
         """Say which function runs tasks of this type: `async def f(context)`, or a plain function, which runs
-        in a thread. `details` are fields of `Handler`: `options`, `check`, `model`, `pools`."""
+        in a thread. `details` are fields of `Handler`: `options`, `check`, `model`, `pools`, `version`."""
         handler = self.handlers.register(type, function, **details)
         if self._node is not None:
             self._node.dispatcher.notice_all()
@@ -158,9 +168,10 @@ class Manager(Scheduling):
 
         return self._accepted(await self.node.committer.run(add), tasks)
 
-    def prepare(self, one: Submission) -> NewTask:
-        """Check a submission and rank it; what the store is given."""
-        return self._door.prepare(one, self._node)
+    def prepare(self, one: Submission, inner: bool = False) -> NewTask:
+        """Check a submission and rank it; what the store is given. `inner` lets types pass that are not for
+        submissions."""
+        return self._door.prepare(one, self._node, inner)
 
     def notice(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> None:
         """Tell the dispatcher of tasks that were added in a transaction of the caller's own."""

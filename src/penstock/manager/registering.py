@@ -22,7 +22,7 @@ from penstock.runtime.client import ModelClient
 from penstock.runtime.context import TaskContext
 from penstock.runtime.handlers import HandlerFunction
 from penstock.task_types import BUILT_IN
-from penstock.task_types.base import TaskKind, Toolbox, wrong_fields
+from penstock.task_types.base import TaskKind, Toolbox, field_names, wrong_fields
 from penstock.task_types.functions import Functions, RegisteredFunction
 
 
@@ -50,7 +50,7 @@ class Registering:
         for kind in BUILT_IN:
             self._add_kind(kind)
 
-    def register_type(
+    def register_type(  # noqa: PLR0913 - one keyword for each
         self,
         name: str,
         handler: Callable[..., Any],
@@ -60,14 +60,17 @@ class Registering:
         model: Callable[[Any], str] | None = None,
         options: TaskOptions | None = None,
         pools: dict[str, int] | None = None,
+        version: str = "",
     ) -> None:
         """Add a task type: `handler(context)`, or `handler(context, data)` with the validated data.
 
         `data` is the pydantic model that every submission must pass; `estimate` and `model` get that model's
-        instance and tell what the task will use, and the model of its first call.
+        instance and tell what the task will use, and the model of its first call. Several versions of a type
+        stand side by side: a task goes on with the one that made its recorded steps, and begins with the
+        newest.
         """
         _check_type(name, handler, data)
-        details: dict[str, Any] = {"pools": tuple(sorted((pools or {}).items()))}
+        details: dict[str, Any] = {"pools": tuple(sorted((pools or {}).items())), "version": version}
         if options is not None:
             details["options"] = options
         if data is not None:
@@ -82,8 +85,9 @@ class Registering:
         """Make calls of a function a task type; also what `@task` does."""
         name = terms.name or str(getattr(function, "__name__", ""))
         sent = importable(function, name) if terms.run == "process" else function
-        self.functions.register(sent, name=name, run=terms.run, description=terms.description)
-        registered = self.functions.named(name)
+        registered = self.functions.register(
+            sent, name=name, run=terms.run, description=terms.description, version=terms.version
+        )
 
         def check(given: Any) -> Any:
             if given is not None and not isinstance(given, dict):
@@ -96,7 +100,7 @@ class Registering:
         async def run(context: TaskContext) -> Any:
             return await registered.call(context, context.data)
 
-        details: dict[str, Any] = {}
+        details: dict[str, Any] = {"version": terms.version}
         if terms.config is not None:
             details["options"] = terms.config.options
         if terms.estimate is not None:
@@ -133,7 +137,7 @@ class Registering:
             return await kind.run(context, kind.read(context.data), toolbox)
 
         def check(given: Any) -> Any:
-            data = kind.read(given)
+            data = kind.settle(kind.read(given), toolbox)
             kind.refuse(data, toolbox)
             return data.model_dump(mode="json", exclude_unset=True)
 
@@ -142,8 +146,17 @@ class Registering:
             run,
             check=check,
             estimate=lambda given: kind.estimate(kind.read(given), toolbox),
-            model=lambda given: "" if given is None else kind.model(kind.read(given), toolbox),
+            model=lambda given: "" if given is None else _model_of(kind, given, toolbox),
         )
+
+
+def _model_of(kind: TaskKind[Any], given: Any, toolbox: Toolbox) -> str:
+    """The model of the first call; also of data in which other fields are yet to be filled in."""
+    try:
+        data = kind.read(given)
+    except InvalidTask:
+        data = kind.data.model_construct(**given)
+    return kind.model(data, toolbox)
 
 
 def _check_type(name: Any, handler: Any, data: Any) -> None:
@@ -171,7 +184,7 @@ def _checker(name: str, model: type[BaseModel]) -> Callable[[Any], Any]:
         try:
             return model.model_validate(given).model_dump(mode="json")
         except ValidationError as error:
-            raise InvalidTask(wrong_fields(name, error)) from None
+            raise InvalidTask(wrong_fields(name, error), field_names(error)) from None
 
     return check
 

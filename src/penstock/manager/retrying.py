@@ -12,6 +12,7 @@ from penstock.model.lane import Lane
 from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
 from penstock.model.task import NewTask, TaskView
+from penstock.workflows.coordinator import TYPE as WORKFLOW
 
 
 def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
@@ -22,6 +23,14 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
         raise InvalidTask(
             f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again"
         )
+    copy = copy_of(old, now)
+    if old.type == WORKFLOW:  # its nodes are others, and its time begins anew
+        return replace(copy, deadline=None)
+    return replace(copy, inherit_journal=not fresh)
+
+
+def copy_of(old: TaskView, now: float) -> NewTask:
+    """A new task with the data, options and place in its workflow of an old one, without its journal."""
     options = replace(read_options(None), **(old.options or {}))
     return NewTask(
         id=new_id(),
@@ -37,9 +46,9 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
         options=options.as_text(),
         metadata=None if old.metadata is None else json_text(old.metadata),
         retry_of=old.id,
-        inherit_journal=not fresh,
         batch=old.batch,
         position=old.position,
         tags=old.tags,
         program=old.program,
+        after=old.after if options.refs else (),
     )

@@ -44,7 +44,7 @@ def statistics(engine: Manager, paused: bool) -> dict[str, Any]:
         },
         "queue": {"size": waiting, "by_priority": by_priority(tallies)},
         "concurrency": {
-            "running_tasks": slots.taken,
+            "running_tasks": slots.busy,
             "max_concurrent": slots.limit,
         },
         "rate_limit": rate_limits(engine),

@@ -7,12 +7,14 @@ import concurrent.futures
 import functools
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast, overload
 
 from penstock.errors import BlockingCall, ConfigurationError, PenstockError
 from penstock.manager.ai_task_manager import AITaskManager
 from penstock.manager.client import OpenAICompatibleClient
 from penstock.manager.synchronous_definitions import SyncTaskDecorator
+from penstock.manager.synchronous_workflows import SyncGoals, SyncWorkflowRun
+from penstock.manager.workflow_runs import Flow
 from penstock.task_types.functions import Functions
 
 P = ParamSpec("P")
@@ -72,7 +74,7 @@ async def _first(source: AsyncIterator[R]) -> AsyncIterator[R]:
         return
 
 
-class SyncTaskManager:
+class SyncTaskManager(SyncGoals):
     """`AITaskManager` without `await`: for scripts, threads and frameworks that have no event loop.
 
     with SyncTaskManager(client, max_concurrent=5) as manager:
@@ -130,8 +132,19 @@ class SyncTaskManager:
             finally:
                 self._close_loop()
 
-    def run(self, work: Coroutine[Any, Any, R]) -> R:
-        """The result of a coroutine, run on the manager's loop."""
+    @overload
+    def run(self, work: Coroutine[Any, Any, R]) -> R: ...
+    @overload
+    def run(self, work: Flow, **details: Any) -> SyncWorkflowRun: ...
+
+    def run(self, work: Any, **details: Any) -> Any:
+        """The result of a coroutine, run on the manager's loop; or a run of a workflow, as
+        `AITaskManager.run`."""
+        if isinstance(work, Coroutine):
+            return self._result_of(work)
+        return SyncWorkflowRun(self, self._result_of(self.manager.run(work, **details)))
+
+    def _result_of(self, work: Coroutine[Any, Any, R]) -> R:
         loop = self._loop
         try:
             _refuse_on_a_loop()
@@ -151,6 +164,10 @@ class SyncTaskManager:
         except BaseException:
             future.cancel()  # a Ctrl-C here must not leave the work behind
             raise
+
+    def workflow(self, id: str) -> SyncWorkflowRun:
+        """As `AITaskManager.workflow`."""
+        return SyncWorkflowRun(self, self.manager.workflow(id))
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """The result of a plain function, called on the manager's loop while there is one."""
@@ -176,6 +193,11 @@ class SyncTaskManager:
         return SyncTaskDecorator(self, self.manager.task)
 
     @property
+    def tool(self) -> Any:
+        """As `AITaskManager.tool`."""
+        return self.manager.tool
+
+    @property
     def functions(self) -> Functions:
         """As `AITaskManager.functions`."""
         return self.manager.functions
@@ -198,6 +220,12 @@ class SyncTaskManager:
     cancel_task = _awaited(AITaskManager.cancel_task)
     cancel_batch = _awaited(AITaskManager.cancel_batch)
     retry_task = _awaited(AITaskManager.retry_task)
+    fork_task = _awaited(AITaskManager.fork_task)
+    plan_made = _awaited(AITaskManager.plan_made)
+    read_plan = _called(AITaskManager.read_plan)
+    send_event = _awaited(AITaskManager.send_event)
+    decide = _awaited(AITaskManager.decide)
+    approvals = _called(AITaskManager.approvals)
     cleanup_old_tasks = _awaited(AITaskManager.cleanup_old_tasks)
     schedule = _awaited(AITaskManager.schedule)
     unschedule = _awaited(AITaskManager.unschedule)
@@ -214,6 +242,9 @@ class SyncTaskManager:
     get_statistics = _called(AITaskManager.get_statistics)
     get_queue_status = _called(AITaskManager.get_queue_status)
     adjust_settings = _called(AITaskManager.adjust_settings)
+    add_tool = _called(AITaskManager.add_tool)
+    add_agent = _called(AITaskManager.add_agent)
+    add_team = _called(AITaskManager.add_team)
     pause = _called(AITaskManager.pause)
     resume = _called(AITaskManager.resume)
 

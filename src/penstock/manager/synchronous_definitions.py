@@ -111,6 +111,7 @@ class SyncTaskDecorator:
         metadata: Mapping[str, Any] | None = None,
         estimate: Callable[..., Estimate] | None = None,
         description: str = "",
+        version: str = "",
     ) -> SyncTaskDecorator: ...
 
     def __call__(self, *functions: Callable[..., Any], **options: Any) -> Any:

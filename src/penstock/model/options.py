@@ -14,7 +14,12 @@ from penstock.model.retry import Retry
 class TaskOptions:
     """Seconds throughout. `timeout` limits handler and call time of one attempt, not waiting; `keep` says
     whether payload, journal and result stay after the task is done; `cache_ttl` and `merge` let identical
-    calls of a tenant share one reply."""
+    calls of a tenant share one reply; `version` names the handler that was current when the task came.
+
+    `refs`: the data refer to results of the tasks in `after`, and are filled in and checked before the
+    handler runs. `fallback` is what stands in when all tries have failed, as JSON text: {"value": ...}, or
+    {"type": ..., "data": ...} for another handler of the same task.
+    """
 
     max_retries: int = 5
     retry_delay: float = 1.0
@@ -24,6 +29,9 @@ class TaskOptions:
     cache_ttl: float | None = None
     merge: bool = False
     strict_journal: bool = False
+    version: str = ""
+    refs: bool = False
+    fallback: str | None = None
 
     @property
     def retry(self) -> Retry:

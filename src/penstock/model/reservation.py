@@ -20,7 +20,8 @@ class Reservation:
     """What a call is expected to use. Tokens are counts, `cost_held` is pico-dollars, `at` seconds since the
     epoch.
 
-    `task` is the store's number of the task or `None` for a call outside any task.
+    `task` is the store's number of the task or `None` for a call outside any task. `program` has a budget on
+    which it is booked, with `tokens_most` when nobody knows what it used.
     """
 
     task: int | None
@@ -35,6 +36,8 @@ class Reservation:
     input_held: int
     output_held: int
     cost_held: int
+    program: str | None = None
+    tokens_most: int = 0
 
 
 @dataclass(slots=True)

@@ -9,6 +9,14 @@ from typing import Any, NamedTuple
 
 from penstock.errors import StepKeyNeeded
 
+# Records that answer no step. `UNFINISHED`: a step of this key ended without a result, and the code went on
+# to others, as it may again; `VERSION`: the version of the handler that made the steps, where it is another
+# than the one the task came with.
+UNFINISHED, VERSION = "unfinished", "version"
+NOTES = frozenset((UNFINISHED, VERSION))
+NOTE = -1
+"""the occurrence of such records"""
+
 
 class StepKey(NamedTuple):
     """What a step is known by, without its occurrence. `digest` is a hash of its arguments or of its
@@ -19,10 +27,15 @@ class StepKey(NamedTuple):
     digest: str
 
 
+def inner_scope(step: StepKey, occurrence: int) -> str:
+    """The scope of steps made inside this step; equal steps in a row have different ones."""
+    return f"{step.scope}/{step.name}:{step.digest[:8]}" + (f".{occurrence}" if occurrence else "")
+
+
 @dataclass(slots=True)
 class StepRecord:
-    """One recorded step. `kind` is "value" (JSON) or "http" (a reply, see `runtime.replies`); `at` in seconds
-    since the epoch; `cost` in pico-dollars."""
+    """One recorded step. `kind` is "value" (JSON) or "http" (a reply, see `runtime.replies`), or one of
+    `NOTES`; `at` in seconds since the epoch; `cost` in pico-dollars."""
 
     seq: int
     claim_no: int

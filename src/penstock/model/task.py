@@ -9,6 +9,7 @@ from typing import Any, Final
 from penstock.model.lane import Lane
 from penstock.model.rank import Rank
 from penstock.model.states import TaskStatus
+from penstock.model.step import StepKey
 
 
 class Omitted(Enum):
@@ -28,7 +29,9 @@ class NewTask:
     results); `fingerprint` is a hash of type and data: the same idempotency key with another fingerprint is a
     conflict. It waits for the tasks of the ids in `after`, which may be in the same `add`. Not started at
     `expires_at`, it fails; its result is dropped `result_ttl` seconds after its end. With `debounce` seconds
-    the task that holds its `unique_key`, unless claimed, takes on its data and starts that much later.
+    the task that holds its `unique_key`, unless claimed, takes on its data and starts that much later. With
+    `inherit_journal` it gets the journal of `retry_of`; with `fork_before` only what was recorded before that
+    step, and not inside of it.
     """
 
     id: str
@@ -60,6 +63,7 @@ class NewTask:
     debounce: float | None = None
     expires_at: float | None = None
     result_ttl: float | None = None
+    fork_before: tuple[StepKey, int] | None = None
 
 
 @dataclass(slots=True)
@@ -68,7 +72,8 @@ class Claimed:
 
     `freed_at`: when the last of the tasks that it waited for had ended. `seq` is the store's own number of
     the task. `journaled` says that steps may have been recorded before, so
-    the journal must be read before the first step.
+    the journal must be read before the first step. `inputs` are (status, result) of the tasks that it waited
+    for, where its data refer to them.
     """
 
     seq: int
@@ -96,6 +101,7 @@ class Claimed:
     standing: str | None = None
     program: str | None = None
     freed_at: float | None = None
+    inputs: dict[str, tuple[TaskStatus, str | None]] | None = None
 
 
 @dataclass(slots=True)
@@ -119,13 +125,14 @@ class Ended:
     """Outcome of `finish`, true when it was `kept` (the claim still held).
 
     In `lanes` tasks became claimable by the ends of its batch, some not before `due_at`; those of the ids
-    `failed` failed because of them.
+    `failed` failed because of them, and the running ones of the numbers `doomed` are to be cancelled.
     """
 
     kept: bool
     lanes: tuple[int, ...] = ()
     due_at: float | None = None
     failed: tuple[str, ...] = ()
+    doomed: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
         return self.kept
@@ -134,7 +141,7 @@ class Ended:
 @dataclass(slots=True)
 class Notice:
     """Something a running task tells, as an event of this `kind`. The last of kind `progress`, with the data
-    {current, total, message}, is kept as the task's progress."""
+    {current, total, message}, is kept as the task's progress, that of `fallback` in its metadata."""
 
     seq: int
     claim_no: int
@@ -207,7 +214,9 @@ class Existing:
 @dataclass(slots=True)
 class TaskView:
     """A task as people see it. `after` and `dependents` are ids of tasks that it needs and that need it, as
-    far as they are still there; `result_expired` says that its result was dropped after its `result_ttl`."""
+    far as they are still there; `subtasks`, where one task is asked for, those of the first 1,000 nodes that
+    it leads and children that it started; `result_expired` says that its result was dropped after its
+    `result_ttl`."""
 
     seq: int
     id: str
@@ -248,4 +257,5 @@ class TaskView:
     tags: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
+    subtasks: tuple[str, ...] = ()
     steps: list[dict[str, Any]] = field(default_factory=list)

@@ -18,3 +18,5 @@ class TaskType(StrEnum):
     API_REQUEST = "api_request"
     FILE_OPERATION = "file_operation"
     PYTHON = "python"
+    AGENT = "agent"
+    GOAL = "goal"

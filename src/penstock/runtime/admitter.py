@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from penstock.admission import Admit, Ask, Gate, Reject, Wait
@@ -32,6 +33,8 @@ FIRST_LOOK = 8
 NO_SLOT = Wait("slots", "max_concurrent", None)
 # Waits for what everybody shares: nobody worse-ranked may take it meanwhile.
 SHARED_REASONS = ("requests", "tokens", "money")
+# In the names of limits that are those of a model, a tenant, a workflow or an endpoint (see `scope_suffix`).
+OF_SOME = (":", " of ", " at ")
 
 
 def rejection(verdict: Reject) -> PenstockError:
@@ -80,7 +83,7 @@ class Admitter:
         never = [self.gate.never_fits(ask) for ask in asks]
         if not self._closed and all(verdict is not None for verdict in never):
             raise rejection(never[0])  # type: ignore[arg-type]
-        self.typical[asks[0].model] = asks[0]
+        self.typical[asks[0].model] = _of_nobody(asks[0])
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self.waiting_by_lane[caller.lane] = self.waiting_by_lane.get(caller.lane, 0) + 1
         try:
@@ -229,7 +232,7 @@ class Admitter:
             if verdict.until is not None:
                 next_look = verdict.until if next_look is None else min(next_look, verdict.until)
             heapq.heappop(lines)
-            if ":" not in verdict.key and verdict.reason in SHARED_REASONS:
+            if verdict.reason in SHARED_REASONS and not any(mark in verdict.key for mark in OF_SOME):
                 lines = _left_to_handlers(lines, verdict)
         if granted:
             self._commit(granted)
@@ -264,7 +267,7 @@ class Admitter:
             return None
         if waiter.afresh is not None and (asks := waiter.afresh()) is not None:
             waiter.asks, waiter.afresh = asks, None
-            self.typical[asks[0].model] = asks[0]
+            self.typical[asks[0].model] = _of_nobody(asks[0])
         waits: list[Wait] = []
         for ask in waiter.asks:
             verdict = self.gate.consider(ask, now)
@@ -316,6 +319,11 @@ class Admitter:
         if at is not None:
             delay = max(0.0005, at - now)
             self._timer = asyncio.get_running_loop().call_later(delay, self.pump_soon)
+
+
+def _of_nobody(ask: Ask) -> Ask:
+    """The same without its program: whatever is left of one's budget, others go on."""
+    return replace(ask, program="") if ask.program else ask
 
 
 def _outcome(future: asyncio.Future[Any]) -> Any:

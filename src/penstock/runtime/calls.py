@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.admission import ProgramBudgets
 from penstock.admission.ask import RefusalKind
 from penstock.llm.refusals import Refusal
 from penstock.llm.wire import CallShape
@@ -12,6 +13,7 @@ from penstock.model.step import StepKey
 from penstock.runtime.context import TaskContext
 from penstock.runtime.replies import Route, WireRequest
 from penstock.runtime.visitor import Visitor
+from penstock.runtime.weigher import Weighed, Weigher
 
 # Refusals that say "later" about the limit, not about the request: the call goes back to the line by itself.
 WAITED_OUT: dict[Refusal, RefusalKind] = {
@@ -48,3 +50,14 @@ class Call:
         if self.context is not None:
             return self.context.task.type
         return "" if self.visitor is None else self.visitor.type
+
+    def weighed(self, weigher: Weigher, route: Route, budgets: ProgramBudgets) -> Weighed:
+        """What it would use by this route, and whose budgets bind it."""
+        return weigher.weigh(
+            self.shape,
+            route.base_url,
+            endpoint=route.endpoint,
+            tenant=self.tenant,
+            type=self.type,
+            program="" if self.context is None else budgets.bound(self.context.task.program),
+        )

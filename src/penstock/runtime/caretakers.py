@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from penstock.model.clock import Clock
 from penstock.runtime.admitter import Admitter
@@ -102,7 +102,7 @@ class Watcher(Looper):
         self,
         store: Store,
         committer: Committer,
-        on_change: Callable[[Sequence[Control], Sequence[str]], None],
+        on_change: Callable[[Sequence[Control], Sequence[str], Sequence[tuple[int, str]]], None],
         last_control: int,
         interval: float,
     ) -> None:
@@ -112,16 +112,20 @@ class Watcher(Looper):
         self._committer = committer
         self._on_change = on_change
         self._last_control = last_control
+        self._changed = False
 
     async def tick(self) -> float | None:
         if self._store.changed_by_others():
+            self._changed = True
+        if self._changed:
             after = self._last_control
-            controls, pauses = await self._committer.run(
-                lambda store: (store.controls(after), store.pauses())
+            controls, pauses, woken = await self._committer.run(
+                lambda store: (store.controls(after), store.pauses(), store.woken())
             )
+            self._changed = False  # not before: what could not be read is still to be noticed
             if controls:
                 self._last_control = controls[-1].no
-            self._on_change(controls, pauses)
+            self._on_change(controls, pauses, woken)
         return None
 
 
@@ -153,7 +157,8 @@ class Reporter(Looper):
 
     async def tick(self) -> float | None:
         self.notice_jump()
-        waits, gauges, figures = self.waits(), self.gauges(), self._figures()
+        waits, figures = self.waits(), self._figures()
+        gauges = self.gauges() + self.waited_for({wait.key for wait in waits})
         if waits or gauges or self._said_something:
             self._said_something = bool(waits)
             await self._committer.run(lambda store: store.write_waits(self._node, waits, gauges))
@@ -184,6 +189,12 @@ class Reporter(Looper):
             Gauge(use.key, use.spent + use.uncertain, use.held, use.limit, wall) for use in gate.money(now)
         ]
         return rates + money
+
+    def waited_for(self, keys: Collection[str]) -> list[Gauge]:
+        """How full the budgets of single programs are that somebody waits for."""
+        wall = self._clock.wall()
+        uses = self._admitter.gate.programs.use(keys) if keys else []
+        return [Gauge(use.key, use.spent + use.uncertain, use.held, use.limit, wall) for use in uses]
 
     def notice_jump(self) -> None:
         """Move what was stamped before a jump along with the clock, and nothing that is stamped after it."""
@@ -223,6 +234,6 @@ class Pruner(Looper):
         pruned = await self._committer.run(lambda store: store.prune(rule, now))
         if pruned.more:
             return 0.05
-        if pruned.tasks or pruned.events:
+        if pruned.tasks or pruned.events or pruned.threads:
             await asyncio.to_thread(self._store.compact)
         return None

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from penstock.admission.pools import Units
+from penstock.model.program_budget import ProgramBudget
 from penstock.model.task import Claimed
+from penstock.runtime.budgets import budgets_of
 from penstock.runtime.claim_holds import ClaimHold
 from penstock.runtime.heads import Found, Heads, Look, Rival
+from penstock.runtime.inputs import learn_inputs
 from penstock.runtime.pool_claims import ScarceClaim, one_of_each
 from penstock.runtime.services import Services
 from penstock.stores.contract import Transaction
@@ -33,6 +36,7 @@ class _Brought(NamedTuple):
 
     tasks: list[Claimed]
     heads: Found | None
+    budgets: list[ProgramBudget]
     flows: list[tuple[int, str]] | None = None
 
 
@@ -118,7 +122,7 @@ class Claims:
             return self._brought(store, claim(store), look)
 
         def deliver(brought: _Brought) -> None:
-            self._found(look, brought.heads)
+            self._found(look, brought)
             claimed(brought.tasks)
 
         self._services.committer.send_run(run, deliver, fail)
@@ -139,7 +143,7 @@ class Claims:
             return self._brought(store, tasks, look, store.waiting_flows() if flows else None)
 
         def claimed(brought: _Brought) -> None:
-            self._found(look, brought.heads)
+            self._found(look, brought)
             self._assign(brought.tasks, picks, now)
             if brought.flows is not None:
                 shares.replace(brought.flows, now)
@@ -160,7 +164,9 @@ class Claims:
         flows: list[tuple[int, str]] | None = None,
     ) -> _Brought:
         self._services.ranker.learn_programs(store, tasks)
-        return _Brought(tasks, None if look is None else look.read(store), flows)
+        learn_inputs(store, tasks)
+        budgets = budgets_of(store, tasks)
+        return _Brought(tasks, None if look is None else look.read(store), budgets, flows)
 
     def _pick(self, wanted: Wanted, most: int) -> Picks:
         """Holds for what to claim: where steps compete, of the flow of the rival before all."""
@@ -215,9 +221,10 @@ class Claims:
         step before the next claim."""
         return self._heads.look_at(lanes) if self._services.ranker.preemptive else None
 
-    def _found(self, look: Look | None, heads: Found | None) -> None:
-        if look is not None and heads is not None:
-            self._heads.found(look, heads)
+    def _found(self, look: Look | None, brought: _Brought) -> None:
+        if look is not None and brought.heads is not None:
+            self._heads.found(look, brought.heads)
+        self._services.budgets.open(brought.budgets)
 
 
 def _seems_empty(tasks: list[Claimed], counts: Mapping[int, Mapping[str, int]], known: Wanted) -> bool:

@@ -10,6 +10,7 @@ from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
 from penstock.llm.reply_shape import is_answer
 from penstock.llm.wire import CallShape, classify, read_object
+from penstock.runtime.capture_state import capture_as
 from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange, call_failed, encode_body
 from penstock.runtime.replies import Headers, Route, WireReply, WireRequest
@@ -117,7 +118,8 @@ class ModelClient:
                 content=wire.body,
                 extensions={"timeout": timeout, "trace": wire.trace()},
             )
-            response = await self._transport.handle_async_request(request)
+            with capture_as(None):
+                response = await self._transport.handle_async_request(request)
             response.request = request
             return WireReply(
                 response.status_code,

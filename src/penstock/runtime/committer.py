@@ -9,6 +9,7 @@ tried a few times when it fails for an unknown reason.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,8 +116,8 @@ class Committer:
         self,
         verb: str,
         items: Sequence[Any],
-        deliver: Callable[[Any], None],
-        fail: Callable[[BaseException], None],
+        deliver: Callable[[Any], None] = lambda _: None,
+        fail: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         """Put a batch of one verb into the next transaction; `deliver` gets the list of outcomes when
         durable."""
@@ -289,6 +290,28 @@ class Committer:
             end = begin + len(batch[place].items)
             outcomes[place] = answers[begin:end]
             begin = end
+
+
+async def run_whole(committer: Committer, work: Callable[[Transaction], T], landed: Callable[[T], None]) -> T:
+    """`committer.run(work)` for a caller that must know the outcome even when it is cancelled meanwhile: it
+    is left only when the transaction is over, and `landed` was told first."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    resolve = _resolver(future)
+
+    def deliver(outcome: T) -> None:
+        landed(outcome)
+        resolve(outcome)
+
+    committer.send_run(work, deliver, _rejecter(future))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
+        if not future.cancelled():
+            future.exception()  # nobody else asks
+        raise
 
 
 def _resolver(future: asyncio.Future[T]) -> Callable[[T], None]:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import inspect
 import json
+import logging
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -16,15 +18,18 @@ from penstock.model.options import TaskOptions
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, digest_arguments
 from penstock.model.task import Claimed
+from penstock.runtime.branches import Branch
 from penstock.runtime.counted_steps import CountedSteps
+from penstock.runtime.durable import DurableContext
 from penstock.runtime.footing import Footing
 from penstock.runtime.holding import Holding
-from penstock.runtime.position import current_position, within
+from penstock.runtime.position import current_position, owns_scope, within
 from penstock.runtime.recorder import Recorder
 from penstock.runtime.services import Services
 from penstock.runtime.sync_context import SyncContext
-from penstock.runtime.task_facts import TaskFacts
 from penstock.stores.contract import Reader
+
+log = logging.getLogger("penstock.journal")
 
 T = TypeVar("T")
 
@@ -37,7 +42,7 @@ def current_validator() -> Callable[[Any], Any] | None:
     return _validator.get()
 
 
-class TaskContext(TaskFacts):
+class TaskContext(DurableContext):
     """Handed to a handler. Steps made through it are recorded before the handler goes on, so that after a
     crash they answer from the journal and are not paid again."""
 
@@ -51,6 +56,7 @@ class TaskContext(TaskFacts):
         self.steps = CountedSteps(self.recorder, self.footing, self.holding.under_way, services.clock)
         self.sync = SyncContext(self)
         self._branches: dict[str, int] = {}
+        self._gathering: Counter[str] = Counter()
 
     async def results(self) -> dict[str, Any]:
         """The results of the tasks that this one waited for (`after`), by id, in the order given."""
@@ -118,18 +124,37 @@ class TaskContext(TaskFacts):
         """
         scope = self.scope
         number = self._branches[scope] = self._branches.get(scope, -1) + 1
+        self._warn_of_two(scope)
 
-        async def run(place: int, branch: Awaitable[Any]) -> Any:
-            with self.inside(f"{scope}/gather{number}.{place}"):
+        async def run(place: int, known: Branch, branch: Awaitable[Any]) -> Any:
+            with within(self, f"{scope}/gather{number}.{place}"), self.waits.branches.running(known):
                 async with self._leaving_politely():
                     return await branch
 
+        forked = self.waits.branches.fork(len(branches))
+        self._gathering[scope] += 1
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(run(place, branch)) for place, branch in enumerate(branches)]
+                running = [
+                    group.create_task(run(place, known, branch))
+                    for place, (known, branch) in enumerate(zip(forked, branches, strict=True))
+                ]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        finally:
+            self._gathering[scope] -= 1
+            self.waits.branches.join(forked)
         return [task.result() for task in running]
+
+    def _warn_of_two(self, scope: str) -> None:
+        """Gathers are known by their number; which of two at once has which may differ after a crash."""
+        if self._gathering[scope]:
+            log.warning(
+                "task %s: two ctx.gather at once in scope %r, whose steps may not be found again after "
+                "a crash; put the code around each into `async with ctx.branch(key)`, or use one ctx.gather",
+                self.task_id,
+                scope or "top",
+            )
 
     @contextlib.asynccontextmanager
     async def branch(self, key: str) -> AsyncIterator[None]:
@@ -159,6 +184,11 @@ class TaskContext(TaskFacts):
             await self.holding.under_way.others_end(self.scope)
             raise
 
+    def check_cancelled(self) -> None:
+        """A place where the handler may be left: raises what takes it off its slot when the task was
+        cancelled, timed out, or its node stops. For code that computes long without a step or an await."""
+        self.check_parked()
+
     # What the transport and the runner need
 
     @contextlib.asynccontextmanager
@@ -186,8 +216,12 @@ class TaskContext(TaskFacts):
         position = current_position()
         return position.scope if position is not None and position.context is self else ""
 
-    def inside(self, scope: str) -> contextlib.AbstractContextManager[None]:
-        return within(self, scope)
+    def inside(
+        self, scope: str, narrow: Callable[[], str] | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        if self.task.journaled and not owns_scope():
+            self.recorder.share(self.scope)
+        return within(self, scope, narrow)
 
     def step_key(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None

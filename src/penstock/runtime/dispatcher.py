@@ -118,6 +118,7 @@ class Dispatcher:
         self._claiming = True
         most = min(most, sum(wanted.values()))
         self.services.slots.take(most)
+        self.services.slots.claiming = most
         self.claims.make(
             wanted,
             most,
@@ -169,6 +170,7 @@ class Dispatcher:
 
     def _claimed(self, tasks: list[Claimed], empty: set[int], taken: int) -> None:
         self._claiming = False
+        self.services.slots.claiming = 0
         self.services.pools.claimed()
         self._ready -= empty
         self.admitter.takeovers.claimed(len(tasks))
@@ -220,6 +222,7 @@ class Dispatcher:
         # Stay "claiming" for a moment: an error that stays must not be asked for in a tight loop.
         log.error("tasks could not be claimed, trying again in a second: %s", error)
         self.services.pools.claimed()
+        self.services.slots.claiming = 0
         self.services.slots.give(taken)
 
         def try_again() -> None:

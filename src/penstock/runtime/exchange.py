@@ -67,7 +67,7 @@ class Exchange:
         self._warn_once(call)
         if context is None:
             return await self._admit_and_send(call)
-        known = await context.recorder.find(call.key)
+        known = await context.recorder.find_call(call.key)
         if known is not None:
             self.replayed += 1
             return decode_reply(known)
@@ -143,9 +143,7 @@ class Exchange:
             await asyncio.sleep(seconds)
 
     def _weigh(self, call: Call, route: Route) -> Weighed:
-        return self.weigher.weigh(
-            call.shape, route.base_url, endpoint=route.endpoint, tenant=call.tenant, type=call.type
-        )
+        return call.weighed(self.weigher, route, self.admitter.gate.programs)
 
     def _afresh(self, call: Call, weighed: list[Weighed]) -> Afresh | None:
         """How to weigh a waiting call again when replies of its kind become known; `None` when they are."""
@@ -211,6 +209,8 @@ class Exchange:
                 streaming = True
                 chunks = relay(self, call, weighed, permit, reply, started)
                 await anext(chunks)
+                self.admitter.gate.health.of(permit.ask).began()
+                self.admitter.pump_soon()
                 if call.context is not None:
                     call.context.holding.stream_begins(chunks)
                 reply.chunks = chunks

@@ -129,6 +129,10 @@ class Holding:
         """Whether one branch of the handler waits and nothing else of it runs."""
         return self._waiting == 1 and self._calls == 0 and not self._handler
 
+    def only_rests(self, count: int) -> bool:
+        """Whether nothing of the handler is left but so many branches that wait."""
+        return self._waiting == count and self._calls == 0 and not self._handler
+
     def used(self) -> float:
         """Seconds of handler and call time so far (0 when nobody limits them)."""
         return 0.0 if self._watch is None else self._watch.used(self._clock.monotonic())

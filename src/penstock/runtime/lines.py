@@ -79,4 +79,4 @@ def key_of(asks: Sequence[Ask], caller: Caller) -> LineKey:
     if not asks:
         return (caller.flow,)
     first = asks[0]
-    return caller.flow, first.endpoint, first.model, first.tenant, first.pools
+    return caller.flow, first.endpoint, first.model, first.tenant, first.program, first.pools

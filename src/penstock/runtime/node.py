@@ -15,11 +15,13 @@ from typing import Any
 from penstock.admission import Gate
 from penstock.errors import StoreBusy, StoreError
 from penstock.model.clock import Clock, SystemClock
-from penstock.model.states import FINAL
+from penstock.model.states import FINAL, TaskStatus
 from penstock.model.task import Ended, Finish, PutBack
+from penstock.model.waits import Effects
 from penstock.pricing import PriceTable
 from penstock.runtime.adjusting import adjust
 from penstock.runtime.admitter import Admitter
+from penstock.runtime.budgets import BudgetDropper
 from penstock.runtime.caretakers import (
     LEASE_SECONDS,
     POISON_AFTER,
@@ -29,6 +31,7 @@ from penstock.runtime.caretakers import (
     Timer,
     Watcher,
 )
+from penstock.runtime.child_tasks import Nursery
 from penstock.runtime.committer import Committer
 from penstock.runtime.cron import Cron
 from penstock.runtime.dispatcher import Dispatcher
@@ -50,11 +53,15 @@ from penstock.runtime.shares import Shares
 from penstock.runtime.slots import Slots
 from penstock.runtime.switching import Switcher
 from penstock.runtime.task_pools import TaskPools
+from penstock.runtime.wakes import Wakes
 from penstock.runtime.watchdog import Watchdog
 from penstock.runtime.weigher import Weigher
 from penstock.stores.contract import Control, Store, TaskFilter, Transaction
 
 log = logging.getLogger("penstock.node")
+
+# Of the tasks that may be open, so many make it crowded.
+CROWDED = 0.8
 
 
 class Node:
@@ -86,6 +93,8 @@ class Node:
         self._pauses: list[str] = []
         self._next_firing: float | None = None
         self.finished = 0
+        self.nursery: Nursery | None = None
+        """how handlers submit tasks; set before the start"""
         self.on_progress: OnProgress = lambda *told: None
         self.on_change: Callable[[], None] = lambda: None
         """hears that another process wrote something"""
@@ -111,6 +120,7 @@ class Node:
             self.ranker,
             Shares(self.ranker.weight, unit=self.ranker.unit),
             TaskPools(self.gate.pools),
+            self.gate.programs,
             lambda *told: self.on_progress(*told),
         )
         self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
@@ -119,6 +129,9 @@ class Node:
         self.services.exchange = Exchange(
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
         )
+        if self.nursery is not None:
+            self.services.nursery = self.nursery
+        self.services.wakes = _wakes(self)
         self.runner = Runner(self.services, self.handlers, self._ended, self._returned, self._followed)
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
@@ -145,6 +158,7 @@ class Node:
         self.dispatcher.stop()
         self.services.stopping = True
         self.admitter.close()
+        self.services.wakes.leave_all()
         await self._drain(now)
         if self.failure is None:
             await self.committer.run(lambda _: None)
@@ -276,22 +290,29 @@ class Node:
             self.dispatcher.notice(*outcome.lanes)
         if outcome.failed:
             self.on_others()
+        for seq in outcome.doomed:
+            self.cancel_running(seq)
 
     def _returned(self, items: list[PutBack]) -> None:
         for item in items:
-            if item.due_at is not None:
+            suspended = item.status is TaskStatus.SUSPENDED
+            if item.due_at is not None and (suspended or item.due_at > item.at):
                 self.timer.expect(item.due_at)
-            else:
+            elif not suspended:
                 if item.flow is not None:
                     self.services.shares.arrive(item.task.lane, item.flow, self.clock.wall())
                 self.dispatcher.notice(item.task.lane, of_known_flows=True)
 
-    def _changed_by_others(self, controls: Sequence[Control], pauses: Sequence[str]) -> None:
+    def _changed_by_others(
+        self, controls: Sequence[Control], pauses: Sequence[str], woken: Sequence[tuple[int, str]]
+    ) -> None:
         for control in controls:
             if control.kind == "cancel" and control.task is not None:
                 self.cancel_running(control.task)
             elif control.kind == "strategy":
                 self.in_background(self.switcher.switch_as_asked())
+        for seq, what in woken:
+            self.services.wakes.poke(seq, what)
         self.apply_pauses(pauses)
         self.timer.expect(self.clock.wall())
         self.cron.look()
@@ -308,6 +329,32 @@ class Node:
         self.dispatcher.dispatch_soon()
 
 
+def _set_off(node: Node, effects: Effects) -> None:
+    """What a transaction set off besides the outcomes of its verbs."""
+    if effects.due_at is not None:
+        node.timer.expect(effects.due_at)
+    if effects.lanes:
+        node.dispatcher.notice(*effects.lanes)
+    for seq in effects.doomed:
+        node.cancel_running(seq)
+    if effects.ended:
+        node.on_others()
+
+
+def _wakes(node: Node) -> Wakes:
+    return Wakes(
+        lambda effects: _set_off(node, effects),
+        lambda: _patience(node),
+        lambda: node.dispatcher.put_backs.full,
+    )
+
+
+def _patience(node: Node) -> float:
+    """How long a durable wait may stay in memory; not at all when others need the place."""
+    crowded = len(node.dispatcher.open) >= CROWDED * node.dispatcher.put_backs.max_open
+    return 0.0 if crowded else node.settings.suspend_after
+
+
 def _follow_service(node: Node) -> None:
     """Keep what flows, programs and tasks attain, and rank anew what stands elsewhere for it."""
     keeper, dispatcher = node.services.shares.keeper, node.dispatcher
@@ -322,8 +369,8 @@ def _follow_service(node: Node) -> None:
             dispatcher.heads.look_again()
 
     node.ranker.on_served = served
-    node.committer.riders += [keeper, regrader]
-    node.committer.on_commit.append(committed)
+    node.committer.riders += [keeper, regrader, node.services.wakes]
+    node.committer.on_commit += [committed, node.services.wakes.committed]
 
 
 def _loopers(node: Node) -> list[Looper]:
@@ -337,4 +384,5 @@ def _loopers(node: Node) -> list[Looper]:
         ),
         Reporter(node.admitter, committer, clock, node.id, node.figures.text),
         Pruner(node.store, committer, clock, lambda now: node.settings.retention(now)),
+        BudgetDropper(committer, node.services.budgets),
     ]

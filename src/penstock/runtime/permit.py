@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penstock.admission import Ask, Grant
+from penstock.admission import Ask, Grant, most_tokens
 from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationState, Settlement
 from penstock.model.usage import Usage
@@ -72,6 +72,8 @@ class Permit:
             input_held=ask.input_tokens,
             output_held=math.ceil(ask.output_mean + math.sqrt(ask.output_variance)),
             cost_held=ask.cost,
+            program=ask.program or None,
+            tokens_most=most_tokens(ask) if ask.program else 0,
         )
 
     def speaks(self, family: str) -> None:

@@ -70,7 +70,7 @@ class Progress:
         current, total, message = self.last
         data = {"current": current, "total": total, "message": message}
         notice = Notice(self._task.seq, self._task.claim_no, self._services.clock.wall(), "progress", data)
-        self._services.committer.send("tell", [notice], _forget, _forget)
+        self._services.committer.send("tell", [notice])
 
 
 def checked(current: float, total: float | None) -> tuple[float, float | None]:
@@ -78,7 +78,3 @@ def checked(current: float, total: float | None) -> tuple[float, float | None]:
     if not math.isfinite(current) or not (total is None or math.isfinite(total)):
         raise ValueError(f"progress is told in finite numbers, not {current!r} of {total!r}")
     return current, total
-
-
-def _forget(_: object) -> None:
-    """Nobody waits for it, and the next one says more."""

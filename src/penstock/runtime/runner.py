@@ -16,11 +16,13 @@ from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
 from penstock.model.task import Claimed, Ended, Finish, PutBack
 from penstock.runtime.context import TaskContext
+from penstock.runtime.fallbacks import prepared, stand_in
 from penstock.runtime.figures import Deadlines
 from penstock.runtime.handlers import Handler, Handlers
 from penstock.runtime.outcomes import Judgement, judge
 from penstock.runtime.position import enter
 from penstock.runtime.services import Services
+from penstock.runtime.versions import handler_of
 
 log = logging.getLogger("penstock.tasks")
 
@@ -31,9 +33,9 @@ _NOT_STORABLE = "result_not_storable"
 
 class Running:
     """An open task: it has a coroutine in memory, with or without a slot. `leave` says why it is being
-    cancelled."""
+    cancelled, `given_up` after which attempt its fallback took over."""
 
-    __slots__ = ("begun", "context", "future", "leave", "model", "task")
+    __slots__ = ("begun", "context", "future", "given_up", "leave", "model", "task")
 
     def __init__(self, task: Claimed, context: TaskContext, model: str) -> None:
         self.task = task
@@ -42,6 +44,7 @@ class Running:
         self.future: asyncio.Task[None] | None = None
         self.leave: str | None = None
         self.begun = False
+        self.given_up: int | None = None
 
 
 class Runner:
@@ -72,12 +75,15 @@ class Runner:
         """One attempt, to its end. Never raises but for what ends the loop."""
         context = running.context
         enter(context)
+        context.root = running.future
         context.holding.begin(lambda: self.leave(running, "timeout"))
         running.begun = True
         completed = False
         try:
             context.check_parked()
-            handler = self.handlers[running.task.type]
+            handler = await handler_of(self.handlers, context)
+            if context.options.refs or context.options.fallback is not None:
+                handler, running.given_up = await prepared(context, handler, self.handlers)
             completed = self._completed(running, await self._call(handler, context))
         except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
             self._interrupted(running, error)
@@ -87,6 +93,7 @@ class Runner:
             self._raised(running, error)
         finally:
             context.parked = True  # what outlives its attempt makes no more steps
+            context.end_waits()
             self.services.pools.give(running.task)  # with the slot, or its next taker finds too little
             context.holding.end()
             context.footing.ended(completed)
@@ -95,10 +102,13 @@ class Runner:
     async def _call(self, handler: Handler, context: TaskContext) -> Any:
         try:
             if handler.run == "async":
-                return await handler.function(context)
-            if handler.run == "thread":
-                return await self.services.in_thread(handler.function, context)
-            return await self.services.in_process(handler.function, context.data)
+                result = await handler.function(context)
+            elif handler.run == "thread":
+                result = await self.services.in_thread(handler.function, context)
+            else:
+                result = await self.services.in_process(handler.function, context.data)
+            context.recorder.check()
+            return result
         finally:
             context.last_words()  # before the end, behind which the fence lets nothing more through
 
@@ -180,10 +190,18 @@ class Runner:
     def _failed(self, running: Running, verdict: Judgement) -> None:
         task, retry = running.task, running.context.options.retry
         wall = self.services.clock.wall()
-        if verdict.retryable and not retry.exhausted(task.attempt):
-            delay = retry.delay(task.attempt, self.services.random.random(), verdict.retry_after)
+        tries = task.attempt - (running.given_up or 0)
+        if verdict.retryable and not retry.exhausted(tries):
+            delay = retry.delay(tries, self.services.random.random(), verdict.retry_after)
             why = verdict.as_text(task.attempt)
             self._send_back(running, TaskStatus.RETRYING, wall + delay, why)
+            return
+        instead = None if running.given_up is not None else stand_in(running.context, verdict, wall)
+        if isinstance(instead, Finish):
+            self._end(instead)
+            return
+        if instead is not None:
+            self._send_back(running, TaskStatus.RETRYING, error=verdict.as_text(task.attempt))
             return
         self._end(
             Finish(
@@ -205,6 +223,8 @@ class Runner:
             limit = running.context.options.timeout
             message = f"handler and calls took longer than the timeout of {limit:g} seconds"
             self._failed(running, Judgement("timeout", message, retryable=True))
+        elif running.context.suspended:
+            self._send_back(running, TaskStatus.SUSPENDED, running.context.suspended_until)
         else:
             self._send_back(running, TaskStatus.QUEUED)
 
@@ -262,7 +282,7 @@ class Runner:
             ends if all(outcomes) else [end for end, kept in zip(ends, outcomes, strict=True) if kept]
         )
         for outcome in set(outcomes):  # one for the whole batch, as a rule
-            if outcome.lanes or outcome.failed or outcome.due_at is not None:
+            if outcome.lanes or outcome.failed or outcome.doomed or outcome.due_at is not None:
                 self._on_followed(outcome)
 
     def _not_stored(self, ends: list[Finish], error: BaseException) -> None:

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from penstock.admission import ProgramBudgets
 from penstock.model.clock import Clock
 from penstock.runtime.committer import Committer
-from penstock.runtime.position import current_position
+from penstock.runtime.position import current_position, handed_over
 from penstock.runtime.processes import Processes
 from penstock.runtime.ranking import Ranker
 from penstock.runtime.shares import Shares
@@ -23,8 +24,10 @@ from penstock.runtime.slots import Slots
 from penstock.runtime.task_pools import TaskPools
 
 if TYPE_CHECKING:
+    from penstock.runtime.child_tasks import Nursery
     from penstock.runtime.exchange import Exchange
     from penstock.runtime.progress import OnProgress
+    from penstock.runtime.wakes import Wakes
 
 T = TypeVar("T")
 
@@ -45,14 +48,17 @@ class Services:
     ranker: Ranker
     shares: Shares
     pools: TaskPools
+    budgets: ProgramBudgets
     on_progress: OnProgress
     stopping: bool = False
     loop_thread: int = field(default_factory=threading.get_ident)
     exchange: Exchange = field(init=False)
+    wakes: Wakes = field(init=False)
+    nursery: Nursery = field(init=False)
 
     async def in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a synchronous function in our own pool, with the context variables of the caller."""
-        call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+        call = functools.partial(contextvars.copy_context().run, handed_over(function), *args, **kwargs)
         return await self.loop.run_in_executor(self.threads, call)
 
     async def in_process(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

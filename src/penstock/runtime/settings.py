@@ -106,7 +106,8 @@ class Settings:
     minute are limited, seconds elsewhere. `counts` says what the provider counts against token limits; `None`
     takes it from its profile. `processes` run functions that compute (`None`: one per core); a coroutine that
     blocks the loop for more than `blocked_after` seconds is named in the log. `cache_bytes` bounds what is
-    kept of replies that may be used again.
+    kept of replies that may be used again. A handler in which nothing happens for `suspend_after` seconds but
+    durable waits leaves memory until one of them is over.
     """
 
     store: str = "penstock.db"
@@ -127,6 +128,7 @@ class Settings:
     reserve: Literal["learned", "cap"] = "learned"
     keep: Keep = field(default_factory=Keep)
     cache_bytes: int | None = 100_000_000
+    suspend_after: float = 2.0
     seed: int | None = None
     watch_seconds: float = 0.025
 

@@ -12,11 +12,18 @@ class Slots:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.taken = 0
+        self.claiming = 0
+        """of those taken, how many are set aside for tasks that are just being claimed"""
         self.on_free: list[Callable[[], None]] = []
 
     @property
     def free(self) -> int:
         return self.limit - self.taken
+
+    @property
+    def busy(self) -> int:
+        """Handlers that run and calls in flight."""
+        return self.taken - self.claiming
 
     def take(self, count: int = 1) -> None:
         self.taken += count

@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from penstock.model.decision import Decision
+from penstock.runtime.branches import comes_from_thread
 from penstock.runtime.portal import wait_for
+from penstock.runtime.position import owns_scope, within
 
 if TYPE_CHECKING:
+    from penstock.runtime.child_tasks import Work
     from penstock.runtime.context import TaskContext
+
+T = TypeVar("T")
 
 
 class SyncContext:
@@ -36,7 +42,7 @@ class SyncContext:
         """Like `TaskContext.step`; a plain function runs in the calling thread."""
         context = self._context
         step = context.step_key(name, args, kwargs, key)
-        known = wait_for(self._loop, context.recorder.find(step))
+        known = wait_for(self._loop, context.recorder.find(step, owns_scope()))
         if known is not None:
             return json.loads(known)
         context.check_parked()
@@ -72,6 +78,33 @@ class SyncContext:
         """A random UUID, recorded."""
         return wait_for(self._loop, self._context.uuid())
 
+    def sleep(self, seconds: float) -> None:
+        """The same as `TaskContext.sleep`."""
+        self._waited(self._context.sleep(seconds))
+
+    def sleep_until(self, instant: float) -> None:
+        """The same as `TaskContext.sleep_until`."""
+        self._waited(self._context.sleep_until(instant))
+
+    def wait_for_event(self, name: str, timeout: float | None = None) -> Any:
+        """The same as `TaskContext.wait_for_event`."""
+        return self._waited(self._context.wait_for_event(name, timeout))
+
+    def approve(self, question: str, **details: Any) -> Decision:
+        """The same as `TaskContext.approve`."""
+        return self._waited(self._context.approve(question, **details))
+
+    def child(self, type: Work, data: Any = None, *, key: str | None = None, **details: Any) -> Any:
+        """The same as `TaskContext.child`."""
+        return self._waited(self._context.child(type, data, key=key, **details))
+
+    def check_cancelled(self) -> None:
+        """The same as `TaskContext.check_cancelled`."""
+        self._context.check_cancelled()
+
+    def _waited(self, work: Coroutine[Any, Any, T]) -> T:
+        return wait_for(self._loop, _for_thread(self._context, owns_scope(), work))
+
     @contextlib.contextmanager
     def branch(self, key: str) -> Iterator[None]:
         """A scope of its own; enter it in the thread that runs the branch."""
@@ -81,6 +114,17 @@ class SyncContext:
     def validating(self, validate: Callable[[Any], Any]) -> contextlib.AbstractContextManager[None]:
         """The same as `TaskContext.validating`."""
         return self._context.validating(validate)
+
+    def capturing(self) -> contextlib.AbstractContextManager[None]:
+        """The same as `TaskContext.capturing`."""
+        return self._context.capturing()
+
+
+async def _for_thread(context: TaskContext, owned: bool, work: Coroutine[Any, Any, T]) -> T:
+    """What the code of a thread does by means of this asyncio task."""
+    comes_from_thread()
+    with within(context, context.scope) if owned else contextlib.nullcontext():
+        return await work
 
 
 async def _awaited(result: Any) -> Any:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import math
 import threading
-from typing import Any
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 from penstock.model.task import Claimed
 from penstock.runtime.progress import Progress, checked
 from penstock.runtime.services import Services
+
+if TYPE_CHECKING:
+    from penstock.runtime.context import TaskContext
 
 
 class TaskFacts:
@@ -19,6 +24,8 @@ class TaskFacts:
         self.task = task
         self.services = services
         self.uses: dict[str, float] = {}
+        self.knows_attempt = False
+        """the handler asked which attempt this is, and may go another way in each"""
         self._progress: Progress | None = None
 
     @property
@@ -27,11 +34,18 @@ class TaskFacts:
 
     @property
     def attempt(self) -> int:
+        """Counted from 1: one more after each failure and each crash."""
+        self.knows_attempt = True
         return self.task.attempt
 
     @property
     def tenant(self) -> str:
         return self.task.tenant
+
+    @property
+    def deadline(self) -> float | None:
+        """When the task is to be done, in seconds since the epoch; `None` without a deadline."""
+        return self.task.deadline
 
     @property
     def data(self) -> Any:
@@ -51,6 +65,15 @@ class TaskFacts:
         else:
             self.services.loop.call_soon_threadsafe(self._tell, current, total, message)
 
+    async def grow(self: TaskContext, nodes: Sequence[Any]) -> dict[str, str]:  # type: ignore[misc]
+        """Add nodes to the running workflow that this task is a node of, once; their task ids, by node. They
+        are given as in a definition, and may need any node that is there.
+
+        Raises `InvalidWorkflow` with all that is wrong, `WorkflowStopped` when it was stopped meanwhile, and
+        `InvalidTask` outside of workflows.
+        """
+        return await self.services.nursery.grow(self, nodes)
+
     def report_use(self, pool: str, amount: float) -> None:
         """Say how much of a pool this attempt really used at once; the most of what is reported counts. Later
         tasks of this type that name no units of the pool get as much as such tasks probably use."""
@@ -58,10 +81,12 @@ class TaskFacts:
             raise ValueError(f"what is used of {pool!r} is a number from 0 up, not {amount!r}")
         self.uses[pool] = max(amount, self.uses.get(pool, 0.0))
 
-    @property
-    def last_progress(self) -> tuple[float, float | None, str] | None:
-        """What `progress` said last: current, total, message."""
-        return None if self._progress is None else self._progress.last
+    def capturing(self) -> AbstractContextManager[None]:
+        """Model calls made inside, by any client on `httpx2` or `httpx`, synchronous or not and wherever it
+        was made, pass gate and journal as if it were on `manager.transport()`; all else passes untouched."""
+        from penstock.runtime.capture import capturing
+
+        return capturing()
 
     def last_words(self) -> None:
         """The handler is over: what it told last is written now."""

@@ -9,12 +9,14 @@ The classes are made per library, because a transport must return the library's 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from penstock.errors import MissingExtra, Refused
+from penstock.runtime.capture_state import Ready, capture_as
 from penstock.runtime.connections import Connections
 from penstock.runtime.exchange import Exchange
 from penstock.runtime.portal import on_loop, wait_for
@@ -54,26 +56,14 @@ def make_async_transport(exchange: Exchange, library: str = "httpx2", inner: Any
     http = http_library(library)
     lower = inner if inner is not None else Connections(http)
 
-    class Body(http.AsyncByteStream):  # type: ignore[name-defined,misc]
-        def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-            self._chunks = chunks
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._chunks:
-                yield chunk
-
-        async def aclose(self) -> None:
-            await self._chunks.aclose()  # type: ignore[attr-defined]
-
     class GatedTransport(http.AsyncBaseTransport):  # type: ignore[name-defined,misc]
         """Every request of the client waits its turn at the gate, is metered, and answers from the
         journal."""
 
         async def handle_async_request(self, request: Any) -> Any:
             await request.aread()
-            reply = await answered(exchange, _wire(request), [_route(http, lower, request)])
-            content = {"content": reply.body} if reply.chunks is None else {"stream": Body(reply.chunks)}
-            return http.Response(reply.status, headers=reply.headers, request=request, **content)
+            reply = await answered(exchange, wire_request(request), [make_route(http, lower, request)])
+            return async_response(http, request, reply)
 
         async def aclose(self) -> None:
             await lower.aclose()
@@ -89,25 +79,12 @@ def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any 
     loop = exchange.services.loop
     closing: list[asyncio.Task[None]] = []
 
-    class Body(http.SyncByteStream):  # type: ignore[name-defined,misc]
-        def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-            self._chunks = chunks
-
-        def __iter__(self) -> Iterator[bytes]:
-            while (chunk := wait_for(loop, _next_chunk(self._chunks))) is not None:
-                yield chunk
-
-        def close(self) -> None:
-            wait_for(loop, self._chunks.aclose())  # type: ignore[attr-defined]
-
     class GatedSyncTransport(http.BaseTransport):  # type: ignore[name-defined,misc]
         """The same for synchronous clients."""
 
         def handle_request(self, request: Any) -> Any:
             request.read()
-            reply = wait_for(loop, answered(exchange, _wire(request), [_route(http, lower, request)]))
-            content = {"content": reply.body} if reply.chunks is None else {"stream": Body(reply.chunks)}
-            return http.Response(reply.status, headers=reply.headers, request=request, **content)
+            return handled_in_thread(exchange, http, lower, request)
 
         def close(self) -> None:
             if on_loop(loop):
@@ -119,6 +96,87 @@ def make_sync_transport(exchange: Exchange, library: str = "httpx2", inner: Any 
             await lower.aclose()
 
     return GatedSyncTransport()
+
+
+def handled_in_thread(
+    exchange: Exchange, http: ModuleType, lower: Any, request: Any, ready: Ready | None = None
+) -> Any:
+    """The library's response to its request, whose body was read, for the calling thread, which is not that
+    of the exchange's loop; `ready` is awaited before."""
+    loop = exchange.services.loop
+    routes = [make_route(http, lower, request)]
+    reply = wait_for(loop, answered_after(ready, exchange, wire_request(request), routes))
+    stream = None if reply.chunks is None else _sync_body(http)(reply.chunks, loop)
+    return _response(http, request, reply, stream)
+
+
+def async_response(http: ModuleType, request: Any, reply: WireReply) -> Any:
+    """The reply as the library's response, for asynchronous code."""
+    return _response(http, request, reply, None if reply.chunks is None else _async_body(http)(reply.chunks))
+
+
+def _response(http: ModuleType, request: Any, reply: WireReply, stream: Any) -> Any:
+    """`stream` gives the body of a reply that comes in chunks."""
+    headers = reply.headers
+    if stream is None:
+        # A stream, too: only of what it reads itself a client knows `elapsed`.
+        stream = http.ByteStream(reply.body)
+        if reply.body:
+            headers = [*headers, ("content-length", str(len(reply.body)))]
+    return http.Response(reply.status, headers=headers, request=request, stream=stream)
+
+
+async def answered_after(
+    ready: Ready | None, exchange: Exchange, request: WireRequest, routes: Sequence[Route]
+) -> WireReply:
+    """The same as `answered`, once `ready` is over."""
+    if ready is not None:
+        await ready()
+    return await answered(exchange, request, routes)
+
+
+@functools.cache
+def _async_body(http: ModuleType) -> Any:
+    class Body(http.AsyncByteStream):  # type: ignore[name-defined,misc]
+        def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+            self._chunks = chunks
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self._chunks:
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._chunks.aclose()  # type: ignore[attr-defined]
+
+    return Body
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+@functools.cache
+def _sync_body(http: ModuleType) -> Any:
+    class Body(http.SyncByteStream):  # type: ignore[name-defined,misc]
+        def __init__(self, chunks: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> None:
+            self._chunks = chunks
+            self._loop = loop
+
+        def __iter__(self) -> Iterator[bytes]:
+            while (chunk := wait_for(self._loop, _next_chunk(self._chunks))) is not None:
+                yield chunk
+
+        def close(self) -> None:
+            # A stream that its reader forgot is closed by the collector: on any thread, at any time.
+            if self._loop.is_closed():
+                return
+            closing = self._chunks.aclose()  # type: ignore[attr-defined]
+            if on_loop(self._loop):
+                _closing.add(task := self._loop.create_task(closing))
+                task.add_done_callback(_closing.discard)
+            else:
+                wait_for(self._loop, closing)
+
+    return Body
 
 
 async def answered(exchange: Exchange, request: WireRequest, routes: Sequence[Route]) -> WireReply:
@@ -144,14 +202,14 @@ def unsent_errors(http: ModuleType) -> tuple[type[BaseException], ...]:
     )
 
 
-def _wire(request: Any) -> WireRequest:
+def wire_request(request: Any) -> WireRequest:
     headers = [(key.lower(), value) for key, value in request.headers.items()]
     return WireRequest(
         request.method, str(request.url), request.url.raw_path.decode("ascii"), headers, request.content
     )
 
 
-def _route(http: ModuleType, lower: Any, request: Any) -> Route:
+def make_route(http: ModuleType, lower: Any, request: Any) -> Route:
     headers = [(key, value) for key, value in request.headers.items()]
 
     async def send(wire: WireRequest) -> WireReply:
@@ -163,7 +221,8 @@ def _route(http: ModuleType, lower: Any, request: Any) -> Route:
             content=wire.body,
             extensions={**request.extensions, "trace": wire.trace()},
         )
-        response = await lower.handle_async_request(outgoing)
+        with capture_as(None):
+            response = await lower.handle_async_request(outgoing)
         response.request = outgoing
         kept = [(key, value) for key, value in response.headers.items() if key.lower() not in _DECODED]
         return WireReply(response.status_code, kept, chunks=response.aiter_bytes(), close=response.aclose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -60,6 +60,13 @@ class UnderWay:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting
+
+    def only_around(self, scopes: Sequence[str]) -> bool:
+        """Whether nothing is under way but steps inside which code in one of these scopes waits."""
+        if self._calls:
+            return False
+        around = {id(step) for scope in scopes for step in self._around(scope)}
+        return all(id(step) in around for step in self._steps.values())
 
     def _around(self, scope: str) -> Iterator[_Step]:
         for outer, step in self._steps.items():

@@ -56,13 +56,20 @@ class Weigher:
         return found
 
     def weigh(
-        self, shape: CallShape, base_url: str, *, endpoint: str = "", tenant: str = "", type: str = ""
+        self,
+        shape: CallShape,
+        base_url: str,
+        *,
+        endpoint: str = "",
+        tenant: str = "",
+        type: str = "",
+        program: str = "",
     ) -> Weighed:
         """What this call would use at this address."""
         model = shape.model or ""
         profile = self.profile(base_url)
         if shape.family is Family.UNKNOWN:
-            ask = Ask(model=model, tenant=tenant, endpoint=endpoint, type=type)
+            ask = Ask(model=model, tenant=tenant, endpoint=endpoint, type=type, program=program)
             return Weighed(ask, shape, profile, None, 0, 0)
         found = estimate_prompt(shape)
         # Until the ratio is learned: never less than a token for four bytes of text.
@@ -88,6 +95,7 @@ class Weigher:
             reserved_tokens=estimate.input_tokens + cap,
             cost=0 if price is None else estimate_cost(price, estimate.input_tokens, estimate.output_high),
             cost_known=price is not None,
+            program=program,
         )
         return Weighed(ask, shape, profile, price, prompt, cap)
 

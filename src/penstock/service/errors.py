@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,9 +15,12 @@ from starlette.exceptions import HTTPException
 from penstock.errors import (
     BudgetExhausted,
     ConfigurationError,
+    EventRefused,
     IdempotencyConflict,
     InvalidTask,
+    InvalidWorkflow,
     PenstockError,
+    Problem,
     QueueFull,
     Refused,
     RequestTooLarge,
@@ -30,15 +33,26 @@ from penstock.service.json_body import Reply
 
 log = logging.getLogger("penstock.service")
 
+MOST_PROBLEMS = 10_000
+
+
+class ErrorProblem(BaseModel):
+    """One of several things that are wrong; `path` is dotted: `nodes.2.after.0`."""
+
+    path: str
+    message: str
+
 
 class ErrorBody(BaseModel):
-    """What went wrong: `code` is stable, `param` names the field or header, `task_id` the task."""
+    """What went wrong: `code` is stable, `param` names the field or header, `task_id` the task; `problems`
+    are there where all that is wrong is told at once."""
 
     message: str
     type: str
     code: str
     param: str | None = None
     task_id: str | None = None
+    problems: list[ErrorProblem] | None = None
 
 
 class ErrorReply(BaseModel):
@@ -74,6 +88,7 @@ _STATUSES: tuple[tuple[type[PenstockError], int], ...] = (
     (TaskNotFound, 404),
     (ScheduleNotFound, 404),
     (IdempotencyConflict, 409),
+    (EventRefused, 409),
     (RequestTooLarge, 400),
     (InvalidTask, 422),
     (QueueFull, 503),
@@ -101,15 +116,18 @@ def error_reply(
     param: str | None = None,
     task_id: str | None = None,
     headers: Mapping[str, str] | None = None,
+    problems: Sequence[Problem] = (),
 ) -> JSONResponse:
     """A reply with the one shape."""
-    error = {
+    error: dict[str, Any] = {
         "message": message,
         "type": _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
         "code": code,
         "param": param,
         "task_id": task_id,
     }
+    if problems:
+        error["problems"] = [{"path": one.path, "message": one.message} for one in problems[:MOST_PROBLEMS]]
     return Reply({"error": error}, status, dict(headers or {}))
 
 
@@ -134,8 +152,15 @@ def add_error_handlers(app: FastAPI) -> None:
     async def ours(_: Request, error: Any) -> JSONResponse:
         status = status_of(error)
         headers = {"retry-after": "1"} if status == 503 else {}
+        problems = error.problems if isinstance(error, InvalidWorkflow) else []
         return error_reply(
-            status, error.code, str(error), task_id=getattr(error, "task_id", None), headers=headers
+            status,
+            error.code,
+            str(error),
+            param=problems[0].path or None if problems else None,
+            task_id=getattr(error, "task_id", None),
+            headers=headers,
+            problems=problems,
         )
 
     async def invalid(_: Request, error: Any) -> JSONResponse:

@@ -15,6 +15,7 @@ from penstock.model.task import Added, Existing, NewTask
 from penstock.model.task_type import TaskType
 from penstock.service.access import own_tenant, visible
 from penstock.service.auth import Principal
+from penstock.service.confining import own_workflow
 from penstock.service.errors import HttpProblem
 from penstock.service.labels import (
     ESTIMATED_TIME,
@@ -29,6 +30,7 @@ from penstock.service.service import Service
 from penstock.service.webhook_delivery import TYPE as WEBHOOK_TYPE
 from penstock.service.webhook_delivery import check_url
 from penstock.stores.contract import AddOutcome, Reader, TaskFilter
+from penstock.workflows.coordinator import TYPE as WORKFLOW_TYPE
 
 _OPTIONS = ("max_retries", "retry_delay", "timeout", "cache_ttl", "merge")
 _AS_IS = (
@@ -54,7 +56,7 @@ def submission_of(
     tenant = own_tenant(principal, one.tenant)
     if key is not None and one.idempotency_key not in (None, key):
         raise HttpProblem(422, "invalid_request", "header and body differ", param="idempotency_key")
-    made = terms_of(service, one, tenant)
+    made = terms_of(service, principal, one, tenant)
     if batch is not None:
         made.tags = (*made.tags, batch_tag(tenant, batch))
     for name in ("deadline", "unique_key", "debounce"):
@@ -64,15 +66,16 @@ def submission_of(
     return made
 
 
-def terms_of(service: Service, one: TaskTerms, tenant: str) -> Submission:
+def terms_of(service: Service, principal: Principal, one: TaskTerms, tenant: str) -> Submission:
     """The same without what belongs to one task only."""
     type = type_of(getattr(one, "task_type"))  # noqa: B009 - both kinds of terms have one
     given = {name: getattr(one, name) for name in _AS_IS if name in TaskTerms.model_fields}
     if one.webhook is not None:
         check_url(service.manager.setup.allowed_hosts, one.webhook)
+    payload = getattr(one, "payload")  # noqa: B009
     return Submission(
         type,
-        getattr(one, "payload"),  # noqa: B009
+        own_workflow(principal, payload, tenant) if type == WORKFLOW_TYPE else payload,
         priority=one.priority,
         tenant=tenant,
         metadata=_metadata(one),
@@ -97,12 +100,14 @@ def type_of(given: str) -> str:
 async def submit(
     service: Service, principal: Principal, submissions: Sequence[Submission]
 ) -> tuple[list[AddOutcome], list[NewTask]]:
-    """Those that were not refused, with their tasks."""
     """Add each of them that can be added, in one transaction; one outcome each.
 
     Raises `InvalidTask` and what else the door refuses.
     """
     await check_after(service, principal, submissions)
+    for one in submissions:
+        if one.type == WORKFLOW_TYPE:  # a large one, in a thread
+            one.data = await service.engine.workflows.check(one.data)
     tasks = [prepare(service, one) for one in submissions]
     outcomes: list[AddOutcome] = await service.engine.node.committer.do("add", tasks)
     service.engine.notice(*entered(outcomes, tasks))
@@ -111,7 +116,8 @@ async def submit(
 
 def prepare(service: Service, one: Submission) -> NewTask:
     """Let one in at the door."""
-    service.engine.check_money([one], service.manager.setup.base_url)
+    if one.type != WORKFLOW_TYPE:  # its nodes are weighed one by one
+        service.engine.check_money([one], service.manager.setup.base_url)
     return service.engine.prepare(one)
 
 

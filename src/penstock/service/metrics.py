@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_LABELS = 100
 MOST_SERIES = 500
+MOST_APPROVALS = 10_000
 MONEY = "budget"
 FINAL = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
@@ -63,7 +64,7 @@ class Metrics:
         self._waited: defaultdict[str, Spread] = defaultdict(Spread)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        self._read: tuple[list[Tally], dict[str, float], list[SpendSum], float | None] | None = None
+        self._read: tuple[list[Tally], dict[str, float], list[SpendSum], float | None, int] | None = None
 
     def open(self) -> None:
         """The engine runs: hear of its calls."""
@@ -80,7 +81,13 @@ class Metrics:
         """All metrics in Prometheus's text format. Raises `StoreError`."""
 
         def read(reader: Reader) -> Any:
-            return reader.tallies(), reader.totals(), reader.spend_sums(), reader.longest_waiting()
+            return (
+                reader.tallies(),
+                reader.totals(),
+                reader.spend_sums(),
+                reader.longest_waiting(),
+                len(reader.approvals(limit=MOST_APPROVALS)),
+            )
 
         self._read = await self._service.engine.read(read)
         return generate_latest(self._registry)
@@ -89,9 +96,10 @@ class Metrics:
         """As of the last reading."""
         if self._read is None:
             return
-        tallies, totals, spend, since = self._read
+        tallies, totals, spend, since, asked = self._read
         yield InfoMetricFamily("penstock", "The version that runs.", {"version": penstock.__version__})
         yield from self._tasks(tallies, totals, since)
+        yield _gauge("penstock_approvals_open", "Questions of tasks that nobody has answered yet.", asked)
         yield from self._money(spend)
         yield from self._gate()
         yield from self._node()
@@ -197,7 +205,7 @@ class Metrics:
         yield _counter(
             "penstock_put_backs", "Tasks put back for better ones.", node.dispatcher.put_backs.count
         )
-        yield _gauge("penstock_slots_taken", "Handlers that run and calls in flight.", slots.taken)
+        yield _gauge("penstock_slots_taken", "Handlers that run and calls in flight.", slots.busy)
         yield _gauge("penstock_slots", "Slots there are.", slots.limit)
         yield _gauge("penstock_open_tasks", "Tasks with a coroutine in memory.", len(node.dispatcher.open))
         yield _gauge("penstock_paused", "1 while nothing is started.", float(node.dispatcher.paused))

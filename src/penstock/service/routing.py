@@ -24,7 +24,7 @@ _MEANINGS = {
     402: "The estimate is over what is left of a budget.",
     403: "The key may not do this.",
     404: "There is no such thing, or it is not yours.",
-    409: "The idempotency key was used with other data.",
+    409: "It does not go with what is there: the idempotency key was used with other data, a task has ended.",
     413: "The body is too large.",
     422: "A field is wrong; `param` names it.",
     429: "Too many requests for this key.",
@@ -83,17 +83,24 @@ def make_router(tag: str) -> APIRouter:
     )
 
 
-async def read_body(request: Request, model: type[B]) -> B:
-    """The body as this model; raises `RequestValidationError` like a declared body does."""
+async def json_body(request: Request) -> Any:
+    """The body as JSON; raises `RequestValidationError` like a declared body does."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         told = {"type": "json_type", "loc": ("body",), "msg": "the content type is application/json"}
         raise RequestValidationError([told])
     try:
-        return model.model_validate(await request.json())
+        return await request.json()
     except json.JSONDecodeError as error:
         told = {"type": "json_invalid", "loc": ("body",), "msg": f"no JSON: {error.msg}"}
         raise RequestValidationError([told]) from None
+
+
+async def read_body(request: Request, model: type[B]) -> B:
+    """The body as this model; raises likewise."""
+    data = await json_body(request)
+    try:
+        return model.model_validate(data)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in wrong]) from None

@@ -154,7 +154,9 @@ class TaskReply(BaseModel):
     tags: list[str]
     dependencies: list[str] = Field(description="ids of the tasks whose results it needs")
     dependents: list[str] = Field(description="ids of the tasks that need its result")
-    subtasks: list[str] = Field(description="ids of its child tasks")
+    subtasks: list[str] = Field(
+        description="ids of its child tasks and of a workflow's nodes, the first 1,000; in lists, none"
+    )
     metadata: Any
     progress: Any
     tenant: str
@@ -248,10 +250,6 @@ class ProgressReply(BaseModel):
 
 class BatchReply(ProgressReply):
     batch_id: str
-
-
-class WorkflowReply(ProgressReply):
-    workflow: str
 
 
 class StatsReply(BaseModel):

@@ -17,6 +17,8 @@ from penstock.service.schemas import (
     Whole,
 )
 
+WebhookEvent = Literal["ended", "approval_requested"]
+
 
 class StrategyIn(Body):
     """The strategy that orders what waits; `settings` are its own."""
@@ -149,12 +151,14 @@ class ScheduleReply(BaseModel):
 
 
 class WebhookIn(Body):
-    """Ends of tasks to be told to a URL: of all, or of those that match."""
+    """Ends of tasks to be told to a URL, or what people are asked: of all, or of those that match;
+    `statuses` are of ends."""
 
     url: Url
     task_type: ShortName | None = None
     tag: Name | None = None
     statuses: list[Literal["completed", "failed", "cancelled"]] = Field(default_factory=list, max_length=3)
+    events: list[WebhookEvent] = Field(["ended"], min_length=1, max_length=2)
     tenant: TenantName | None = None
 
 
@@ -164,6 +168,7 @@ class WebhookReply(BaseModel):
     task_type: str | None
     tag: str | None
     statuses: list[str]
+    events: list[str]
     tenant: str
     created_at: str
 

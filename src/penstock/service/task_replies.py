@@ -17,6 +17,7 @@ from penstock.service.labels import (
     shown_tags,
     workflow_name,
 )
+from penstock.workflows.coordinator import TYPE as WORKFLOW_TYPE
 
 
 def task_reply(view: TaskView, now: float) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def task_reply(view: TaskView, now: float) -> dict[str, Any]:
     metrics = task.metrics
     return {
         "id": view.id,
-        "name": label(view.metadata, NAME) or view.type,
+        "name": label(view.metadata, NAME) or _own_name(view) or view.type,
         "priority": view.priority,
         "status": str(view.status),
         "task_type": view.type,
@@ -44,7 +45,7 @@ def task_reply(view: TaskView, now: float) -> dict[str, Any]:
         "tags": shown_tags(task.tags),
         "dependencies": list(view.after),
         "dependents": list(view.dependents),
-        "subtasks": [],
+        "subtasks": list(view.subtasks),
         "metadata": shown_metadata(view.metadata),
         "progress": view.progress,
         "tenant": view.tenant,
@@ -72,6 +73,12 @@ def result_reply(view: TaskView, now: float) -> dict[str, Any]:
         "error": task.error,
         "error_code": task.error_code,
     }
+
+
+def _own_name(view: TaskView) -> str | None:
+    """What a workflow is called."""
+    name = view.metadata.get("name") if isinstance(view.metadata, dict) else None
+    return name if view.type == WORKFLOW_TYPE and isinstance(name, str) else None
 
 
 def _instant(at: float | None) -> str | None:

@@ -2,9 +2,10 @@
 are those of every task.
 
 The body is JSON: `id` (the event; the same at every try), `type` ("task.completed", "task.failed",
-"task.cancelled"), `created_at`, and `data`, the task as `GET /tasks/{id}` shows it, without a result of more
-than 64 KB. The header `Penstock-Signature: t=SECONDS,v1=HEX` holds the HMAC-SHA256 of "SECONDS.BODY"; while
-an old secret still counts there are two `v1`. Any status from 200 to 299 is a receipt; 410 ends the tries.
+"task.cancelled", or "task.approval_requested" with what is asked in `approval`), `created_at`, and `data`,
+the task as `GET /tasks/{id}` shows it, without a result of more than 64 KB. The header
+`Penstock-Signature: t=SECONDS,v1=HEX` holds the HMAC-SHA256 of "SECONDS.BODY"; while an old secret still
+counts there are two `v1`. Any status from 200 to 299 is a receipt; 410 ends the tries.
 """
 
 from __future__ import annotations
@@ -138,4 +139,6 @@ def _body(data: dict[str, Any], view: TaskView | None, now: float) -> bytes:
         "created_at": iso_time(event["at"]),
         "data": told,
     }
+    if "approval" in event:
+        message["approval"] = event["approval"]
     return reply_text(message).encode()

@@ -1,4 +1,4 @@
-"""Webhooks: URLs that are told of ends.
+"""Webhooks: URLs that are told of ends, and of questions to people.
 
 Deliveries are tasks; they are added in the transaction that notes how far the events were looked through, so
 that none is forgotten, whenever the process dies.
@@ -25,9 +25,11 @@ from penstock.service.labels import WEBHOOK, WEBHOOK_TAG, label
 from penstock.service.webhook_delivery import TYPE, register
 from penstock.stores.contract import AddOutcome, Event, Reader, TaskFilter, Transaction
 
+ENDED, ASKED = "ended", "approval_requested"
 SUBSCRIPTIONS, SEEN = "webhook_subscriptions", "webhooks_seen"
 MOST_SUBSCRIPTIONS = 1_000
 _PAUSE_SECONDS = 1.0
+_TOLD = {"finished": ENDED, "asked": ASKED}
 # So often the place is noted where no end had to be told.
 _NOTE_EVERY = 20_000
 
@@ -36,7 +38,8 @@ log = logging.getLogger("penstock.service")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Ends to be told to a URL: every field that is set must match."""
+    """Ends, or questions to people, to be told to a URL: every field that is set must match; `statuses` are
+    of ends."""
 
     id: str
     url: str
@@ -45,21 +48,24 @@ class Subscription:
     task_type: str | None = None
     tag: str | None = None
     statuses: tuple[str, ...] = ()
+    events: tuple[str, ...] = (ENDED,)
 
-    def wants(self, view: TaskView) -> bool:
-        """Whether the end of this task is to be told."""
+    def wants(self, view: TaskView, what: str = ENDED) -> bool:
+        """Whether this is to be told of this task."""
         return (
-            (self.tenant is None or self.tenant == view.tenant)
+            what in self.events
+            and (self.tenant is None or self.tenant == view.tenant)
             and (self.task_type is None or self.task_type == view.type)
             and (self.tag is None or self.tag in view.tags)
-            and (not self.statuses or str(view.status) in self.statuses)
+            and (what != ENDED or not self.statuses or str(view.status) in self.statuses)
         )
 
 
 def subscriptions(reader: Reader) -> list[Subscription]:
     """All of them, oldest first."""
     kept = json.loads(reader.setting(SUBSCRIPTIONS) or "[]")
-    return [Subscription(**{**one, "statuses": tuple(one["statuses"])}) for one in kept]
+    lists = ("statuses", "events")
+    return [Subscription(**one | {name: tuple(one[name]) for name in lists if name in one}) for one in kept]
 
 
 async def subscribe(engine: Manager, **fields: Any) -> Subscription:
@@ -125,7 +131,7 @@ class Webhooks:
     async def _follow(self) -> None:
         noted = seen = await self._engine.node.committer.run(_begin)
         async for page in self._engine.feed.pages(None, seen):
-            ends = [event for event in page if event.kind == "finished"]
+            ends = [event for event in page if event.kind in _TOLD]
             wanted = await self._engine.read(partial(_deliveries, ends)) if ends else []
             seen = page[-1].no
             if wanted:
@@ -158,7 +164,7 @@ def _note(store: Transaction, seen: int) -> None:
 
 
 def _deliveries(ends: Sequence[Event], reader: Reader) -> list[Submission]:
-    """What is to be submitted for these ends."""
+    """What is to be submitted for these ends and questions."""
     every = subscriptions(reader)
     where = TaskFilter(seqs=tuple(event.task for event in ends), tags=() if every else (WEBHOOK_TAG,))
     if not every and not reader.ids(where, limit=1):
@@ -169,18 +175,22 @@ def _deliveries(ends: Sequence[Event], reader: Reader) -> list[Submission]:
         view = views.get(event.task)
         if view is None or view.type == TYPE:
             continue
-        url = label(view.metadata, WEBHOOK)
-        if isinstance(url, str) and WEBHOOK_TAG in view.tags:
+        what, url = _TOLD[event.kind], label(view.metadata, WEBHOOK)
+        if what == ENDED and isinstance(url, str) and WEBHOOK_TAG in view.tags:
             found.append(_delivery(event, view, url, "task", view.tenant))
         # After a restart some events are looked at again, from before a subscription was there.
-        hooks = [one for one in every if one.created_at <= event.at and one.wants(view)]
+        hooks = [one for one in every if one.created_at <= event.at and one.wants(view, what)]
         found += [_delivery(event, view, one.url, one.id, one.tenant or "") for one in hooks]
     return found
 
 
 def _delivery(event: Event, view: TaskView, url: str, whose: str, tenant: str) -> Submission:
     """A delivery of this tenant: its secret signs it, and nobody else sees or cancels it."""
-    told = {"id": f"evt_{event.no}", "at": event.at, "status": str(event.data.get("status", view.status))}
+    told: dict[str, Any] = {"id": f"evt_{event.no}", "at": event.at}
+    if _TOLD[event.kind] == ASKED:
+        told |= {"status": ASKED, "approval": event.data}
+    else:
+        told["status"] = str(event.data.get("status", view.status))
     return Submission(
         TYPE,
         {"url": url, "task_id": view.id, "event": told},

@@ -144,13 +144,14 @@ class Script:
 
 
     `$0`..`$9` in `reply` become the groups of the match. `tool` makes it a call of that tool with
-    `tool_arguments`.
+    `tool_arguments`; with `once` only until that tool was called, and the scripts behind it say what follows.
     """
 
     pattern: str
     reply: str = ""
     tool: str | None = None
     tool_arguments: Mapping[str, Any] | None = None
+    once: bool = False
 
     def __post_init__(self) -> None:
         try:

@@ -82,6 +82,7 @@ class ChatWire(OpenAIFaces):
             json_schema=_parse_format(checks.optional_object(body, "response_format"), "response_format"),
             tools=tools,
             forced_tool=forced,
+            called=_called(messages),
         )
 
     def plain(self, call: Call, reply: Reply, number: int) -> Json:
@@ -133,6 +134,19 @@ def last_user_text(messages: list[Json]) -> str:
         if message.get("role") == "user":
             return plain_text(message.get("content"))
     return ""
+
+
+def _called(messages: list[Json]) -> frozenset[str]:
+    """The tools that were called since the user last spoke."""
+    names = set()
+    for message in reversed(messages):
+        if message.get("role") == "user":
+            break
+        for one in message.get("tool_calls") or ():
+            function = one.get("function") if isinstance(one, dict) else None
+            if isinstance(function, dict):
+                names.add(str(function.get("name")))
+    return frozenset(names)
 
 
 def chat_usage(call: Call, reply: Reply) -> Json:

@@ -53,9 +53,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def find_script(scripts: tuple[Script, ...], user_text: str) -> tuple[Script, re.Match[str]] | None:
-    """The first script whose pattern is found in the text."""
+def find_script(
+    scripts: tuple[Script, ...], user_text: str, called: frozenset[str] = frozenset()
+) -> tuple[Script, re.Match[str]] | None:
+    """The first script whose pattern is found in the text; not one that calls a tool `once`, when that is
+    among those `called` since."""
     for script in scripts:
+        if script.once and script.tool in called:
+            continue
         match = _compiled(script.pattern).search(user_text)
         if match is not None:
             return script, match
@@ -76,7 +81,7 @@ def compose(config: SimulatorConfig, call: Call, digest: bytes) -> Reply:
     """The reply to a call: the same for the same configuration and request."""
     if call.cap == 0:
         return Reply("", 0)
-    found = find_script(config.scripts, call.user_text)
+    found = find_script(config.scripts, call.user_text, call.called)
     if found is not None:
         script, match = found
         if script.tool is not None:

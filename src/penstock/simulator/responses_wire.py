@@ -33,6 +33,7 @@ class ResponsesWire(OpenAIFaces):
             cap=checks.output_cap(body, "max_output_tokens", "max_completion_tokens", "max_tokens"),
             stream=checks.flag(body, "stream"),
             user_text=last_user_text(messages),
+            called=_called(body["input"]),
             json_schema=_parse_format(checks.optional_object(body, "text")),
             tools=tools,
             forced_tool=forced,
@@ -76,6 +77,18 @@ def _parse_input(given: Any) -> tuple[list[Json], int]:
         size += TOKENS_PER_MESSAGE
         size += count_content(item.get("content")) if "role" in item else count_json(item)
     return messages, size
+
+
+def _called(given: Any) -> frozenset[str]:
+    """The tools that were called since the user last spoke."""
+    names: set[str] = set()
+    items: list[Json] = given if isinstance(given, list) else []
+    for item in reversed(items):
+        if item.get("role") == "user":
+            break
+        if item.get("type") == "function_call":
+            names.add(str(item.get("name")))
+    return frozenset(names)
 
 
 def _parse_tools(body: Json) -> tuple[tuple[Tool, ...], str | None]:

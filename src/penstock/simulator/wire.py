@@ -62,6 +62,8 @@ class Call:
     json_schema: Json | None = None
     tools: tuple[Tool, ...] = ()
     forced_tool: str | None = None
+    called: frozenset[str] = frozenset()
+    """tools that the model called since the user last spoke"""
     extra: Json = field(default_factory=dict)
 
     @property

@@ -154,7 +154,7 @@ class Retention:
     events before `events_before`; then, oldest first, ended tasks until the file holds at most `max_bytes` of
     live data. Reservations go when they are older than `reservations_before` and neither held nor
     uncertain. Of the cache the newest `max_cache_bytes` stay. What another task still waits for or works with
-    stays. Results whose time is over go whatever the rule says."""
+    stays. Results and threads of graphs whose time is over go whatever the rule says."""
 
     finished_before: float | None = None
     events_before: float | None = None
@@ -171,6 +171,7 @@ class Pruned:
     reservations: int = 0
     more: bool = False
     results: int = 0
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

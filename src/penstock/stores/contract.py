@@ -8,8 +8,10 @@ Verbs take batches and give one outcome per item, in order. An expected outcome 
 known idempotency key) is a value; an exception means the whole transaction is rolled back. Time is passed in.
 
 Every change of a task writes its event rows and its tallies in the same transaction. Event kinds:
-`submitted`, `replaced`, `unblocked`, `started`, `step`, `progress`, `retrying`, `put_back`, `rescued`,
-`paused`, `resumed`, `suspended`, `finished` (its data: the `status`), `uncertain`.
+`submitted`, `forked` (of another task, before a step), `replaced`, `unblocked`, `started`, `step`,
+`progress`, `retrying`, `put_back`, `rescued`, `paused`, `resumed`, `suspended`, `asked` (a person: {name,
+question, details}), `event` (came for the task: {name, sender}), `graph` (a part of what a graph streams:
+{mode, data, ...}), `finished` (its data: the `status`), `uncertain`.
 """
 
 from __future__ import annotations
@@ -59,6 +61,10 @@ from penstock.stores.asks import (
     TaskFilter,
     WaitRow,
 )
+from penstock.stores.contract_budgets import BudgetReader, BudgetWriter
+from penstock.stores.contract_checkpoints import CheckpointReader, CheckpointWriter
+from penstock.stores.contract_groups import GroupReader, GroupWriter
+from penstock.stores.contract_waits import AwaitReader, AwaitWriter
 
 __all__ = [
     "AddOutcome",
@@ -180,7 +186,19 @@ class FigureReader(Protocol):
         """When the claimable task entered that waits longest, looking at so many of them."""
 
 
-class Reader(StandingReader, ScheduleReader, KeyReader, OrderReader, FigureReader, OverviewReader, Protocol):
+class Reader(
+    StandingReader,
+    ScheduleReader,
+    KeyReader,
+    OrderReader,
+    FigureReader,
+    OverviewReader,
+    GroupReader,
+    BudgetReader,
+    AwaitReader,
+    CheckpointReader,
+    Protocol,
+):
     """Reads; each sees one consistent state."""
 
     def task(self, id: str) -> TaskView | None:
@@ -309,13 +327,24 @@ class OrderWriter(Protocol):
         """Keep it, in the place of the one of its id."""
 
 
-class Transaction(Reader, StandingWriter, ScheduleWriter, KeyWriter, OrderWriter, Protocol):
+class Transaction(
+    Reader,
+    StandingWriter,
+    ScheduleWriter,
+    KeyWriter,
+    OrderWriter,
+    GroupWriter,
+    BudgetWriter,
+    AwaitWriter,
+    CheckpointWriter,
+    Protocol,
+):
     """Writes; all or nothing with everything else in the same transaction."""
 
     def add(self, tasks: Sequence[NewTask], capacity: int | None = None) -> list[AddOutcome]:
         """Put tasks in the line (delayed ones beside it). `capacity` bounds the tasks that are not final:
         what goes beyond is answered with `QueueFull`, in order. `inherit_journal` copies the journal of
-        `retry_of`.
+        `retry_of`; with `fork_before` only what was recorded before that step, and not inside of it.
 
         A task is blocked until all tasks of its `after` completed, and enters as failed (`dependency_failed`)
         when one of them ended otherwise; one that is not there is answered with `TaskNotFound`, a circle with
@@ -363,8 +392,9 @@ class Transaction(Reader, StandingWriter, ScheduleWriter, KeyWriter, OrderWriter
 
     def rescue(self, dead_before: float, now: float, poison_after: int, nodes: Sequence[int] = ()) -> Rescued:
         """Take back the tasks of nodes whose lease ran out before `dead_before`, and of `nodes`; their held
-        reservations become uncertain. `attempt` and `crashes` rise; a task with `poison_after` crashes
-        fails."""
+        reservations become uncertain. `attempt` and `crashes` rise, but of those that lead groups, which
+        only wait; a task with `poison_after` crashes and no step recorded in between fails, or with ten
+        times as many attempts."""
 
     def cancel(self, where: TaskFilter, now: float) -> dict[str, bool]:
         """Waiting tasks end as cancelled; running ones get a control row. True: it is or will be

@@ -21,6 +21,7 @@ _MODULES = (
     "api_request",
     "file_operation",
     "python_function",
+    "agent",
 )
 
 

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from penstock.errors import InvalidTask
 from penstock.model.estimate import NOTHING, Estimate
 from penstock.model.task_type import TaskType
+from penstock.task_types.agent_definition import Agents
 from penstock.task_types.gatherer import Gatherer
+from penstock.task_types.tools import Tools
 from penstock.task_types.turns import Turns
 
 if TYPE_CHECKING:
@@ -53,6 +55,11 @@ class Toolbox:
     gather_seconds: float = 0.0
     gatherer: Gatherer = field(default_factory=Gatherer, init=False, repr=False, compare=False)
     turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
+    agents: Agents = field(default_factory=Agents, init=False, repr=False, compare=False)
+    tools: Tools = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tools", Tools(self.functions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,20 @@ class TaskKind(Generic[D]):
     model: Callable[[D, Toolbox], str] = lambda data, toolbox: ""
     refuse: Callable[[D, Toolbox], None] = lambda data, toolbox: None
     """raises `InvalidTask` for data that is well-formed, but not for this manager"""
+    settle: Callable[[D, Toolbox], D] = lambda data, toolbox: data
+    """what is kept of the data, where the manager knows more of them than the caller said"""
 
     def read(self, data: Any) -> D:
         """The data as its model; raises `InvalidTask` that names every wrong field."""
         try:
             return self.data.model_validate({} if data is None else data)
         except ValidationError as error:
-            raise InvalidTask(wrong_fields(self.type, error)) from None
+            raise InvalidTask(wrong_fields(self.type, error), field_names(error)) from None
+
+
+def field_names(error: ValidationError) -> list[str]:
+    """The top-level fields that are wrong."""
+    return [str(one["loc"][0]) if one["loc"] else "" for one in error.errors(include_url=False)]
 
 
 def wrong_fields(type: str, error: ValidationError) -> str:

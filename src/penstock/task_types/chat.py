@@ -10,6 +10,7 @@ from typing import Any
 
 from penstock.llm.token_estimates import estimate_prompt
 from penstock.llm.wire import Family, read_call
+from penstock.task_types.field_types import wrong
 
 CHAT = "/v1/chat/completions"
 Message = dict[str, Any]
@@ -60,6 +61,20 @@ def conversation(system: str | None, user: str) -> list[Message]:
     """What the user says, after the system prompt if there is one."""
     head = [] if system is None else [{"role": "system", "content": system}]
     return [*head, {"role": "user", "content": user}]
+
+
+def check_messages(messages: Any, where: str = "") -> None:
+    """Raise a validator's error, which begins with `where`, for what is no list of chat messages."""
+    if messages is not None and not isinstance(messages, list):
+        raise wrong(f"{where}must be a list of messages")
+    for place, message in enumerate(messages or ()):
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or not role:
+            raise wrong(f"{where}message {place} needs a role")
+        if not isinstance(message.get("content"), str | list | None):
+            raise wrong(f"{where}the content of message {place} must be a text or a list of parts")
+        if message.get("content") is None and role in ("user", "system", "developer"):
+            raise wrong(f"{where}message {place} has no content")
 
 
 def prompt_tokens(path: str, body: dict[str, Any]) -> int:

@@ -58,38 +58,54 @@ async def converse(context: TaskContext, post: Post, talk: Talk[T]) -> T:
 
 
 async def _ask(context: TaskContext, post: Post, body: dict[str, Any], talk: Talk[Any], last: bool) -> Answer:
-    def judge(reply: dict[str, Any]) -> None:
-        answer = _whole_answer(reply, body)
+    def judge(answer: Answer) -> None:
+        _check_whole(answer, body)
         if last:
             try:
                 talk.read(answer)
             except BadAnswer as bad:
-                message = f"the model gave no usable {talk.what} in {talk.rounds} rounds: {bad}"
-                raise CallFailed(message[:2000], reason="invalid_answer") from None
+                raise no_use(talk.what, talk.rounds, bad) from None
+
+    return read_answer(Family.CHAT, (await listen(context, post, body, judge)).body)
+
+
+async def listen(
+    context: TaskContext, post: Post, body: dict[str, Any], judge: Callable[[Answer], object]
+) -> ModelReply:
+    """The reply to one chat call; what `judge` raises keeps it from being recorded, as do a refusal to answer
+    and a content filter. Raises `CallFailed`."""
+
+    def check(reply: dict[str, Any]) -> None:
+        answer = read_answer(Family.CHAT, reply)
+        if answer.refusal is not None:
+            raise CallFailed(f"the model refused to answer: {answer.refusal[:500]}", reason="model_refused")
+        if answer.finish_reason == "content_filter":
+            raise CallFailed("the provider's content filter stopped the answer", reason="content_filtered")
+        judge(answer)
 
     try:
-        with context.validating(judge):
+        with context.validating(check):
             reply = await post(CHAT, body)
-        judge(reply.body)  # a reply of the journal was judged by the code of its day
+        check(reply.body)  # a reply of the journal was judged by the code of its day
     except ReplyRejected as error:
         if isinstance(error.__cause__, CallFailed):
             raise error.__cause__ from None
         raise
-    return read_answer(Family.CHAT, reply.body)
+    return reply
 
 
-def _whole_answer(reply: dict[str, Any], body: dict[str, Any]) -> Answer:
-    answer = read_answer(Family.CHAT, reply)
-    if answer.refusal is not None:
-        raise CallFailed(f"the model refused to answer: {answer.refusal[:500]}", reason="model_refused")
-    if answer.finish_reason == "content_filter":
-        raise CallFailed("the provider's content filter stopped the answer", reason="content_filtered")
+def no_use(what: str, rounds: int, bad: BadAnswer) -> CallFailed:
+    """What to raise when the last answer was as bad as those before."""
+    message = f"the model gave no usable {what} in {rounds} rounds: {bad}"
+    return CallFailed(message[:2000], reason="invalid_answer")
+
+
+def _check_whole(answer: Answer, body: dict[str, Any]) -> None:
     if answer.finish_reason == "length":
         cap = body.get("max_completion_tokens", body.get("max_tokens"))
         limit = "the model's own limit" if cap is None else f"max_tokens={cap}"
         message = f"the answer was cut at {limit}: raise max_tokens, or ask for less"
         raise CallFailed(message, reason="answer_cut")
-    return answer
 
 
 def patient(context: TaskContext, post: Post) -> Post:
@@ -108,13 +124,13 @@ def patient(context: TaskContext, post: Post) -> Post:
                 if not error.retryable or retry.exhausted(attempt):
                     raise
                 delay = retry.delay(attempt, context.services.random.random(), error.retry_after)
-            await _pause(context, delay)
+            await pause(context, delay)
             attempt += 1
 
     return post_patiently
 
 
-async def _pause(context: TaskContext, seconds: float) -> None:
+async def pause(context: TaskContext, seconds: float) -> None:
     """Wait without a slot; a stop of the node is noticed within a second."""
     async with context.off_slot():
         while seconds > 0:

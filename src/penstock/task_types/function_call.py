@@ -14,8 +14,9 @@ from penstock.task_types.base import TaskData, TaskKind, Toolbox
 from penstock.task_types.chat import CHAT, Answer, Message, chat_body, conversation, prompt_tokens
 from penstock.task_types.conversation import BadAnswer, Talk, converse
 from penstock.task_types.field_types import ModelName, ShortText, Temperature, Text, TokenCap
-from penstock.task_types.json_in_text import parse_strictly
 from penstock.task_types.json_schemas import check_schema, problems_of
+from penstock.task_types.tool_calls import arguments_of
+from penstock.task_types.tools import described
 
 if TYPE_CHECKING:
     from penstock.runtime.context import TaskContext
@@ -54,15 +55,13 @@ def registered(name: str, toolbox: Toolbox) -> RegisteredFunction | None:
 def body_of(data: FunctionCallData, toolbox: Toolbox) -> dict[str, Any]:
     """The request that makes the model call the function."""
     known = registered(data.function_name, toolbox)
-    function: dict[str, Any] = {"name": data.function_name, "parameters": _schema_of(data, known)}
-    if description := data.description or (known.description if known is not None else ""):
-        function["description"] = description
+    description = data.description or (known.description if known is not None else "")
     return chat_body(
         model(data, toolbox),
         conversation(data.system_prompt, data.content),
         temperature=data.temperature,
         max_tokens=data.max_tokens,
-        tools=[{"type": "function", "function": function}],
+        tools=[described(data.function_name, description, _schema_of(data, known))],
         tool_choice={"type": "function", "function": {"name": data.function_name}},
     )
 
@@ -122,15 +121,7 @@ def _arguments(answer: Answer, name: str) -> dict[str, Any]:
     call = _call_of(answer, name)
     if call is None:
         raise BadAnswer(f"it does not call {name}")
-    given = call["function"].get("arguments")
-    if isinstance(given, str):
-        try:
-            given = parse_strictly(given or "{}")
-        except ValueError as error:
-            raise BadAnswer(f"the arguments are no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise BadAnswer("the arguments must be a JSON object")
-    return given
+    return arguments_of(call)
 
 
 def _call_of(answer: Answer, name: str) -> dict[str, Any] | None:

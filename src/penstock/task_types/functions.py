@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, Validation
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from penstock.errors import ConfigurationError, InvalidTask, StepError
+from penstock.model.version import version_order
 from penstock.runtime.context import TaskContext
 
 Run = Literal["auto", "async", "thread", "process"]
@@ -45,7 +46,8 @@ class RegisteredFunction:
         problems = self.problems(arguments)
         if problems:
             told = "; ".join(f"{name}: {what}" for name, what in problems)
-            raise InvalidTask(f"arguments of function {self.name}: {told}")
+            fields = [name.partition(".")[0] for name, _ in problems]
+            raise InvalidTask(f"arguments of function {self.name}: {told}", fields)
         return self._read(arguments)
 
     def problems(self, arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -112,23 +114,33 @@ class Functions:
 
     def __init__(self) -> None:
         self._by_name: dict[str, RegisteredFunction] = {}
+        self._versions: dict[str, dict[str, RegisteredFunction]] = {}
 
     def register(
-        self, function: Function, *, name: str | None = None, run: Run = "auto", description: str = ""
-    ) -> None:
+        self,
+        function: Function,
+        *,
+        name: str | None = None,
+        run: Run = "auto",
+        description: str = "",
+        version: str = "",
+    ) -> RegisteredFunction:
         """Add a function. `run` "auto" is its own way: a coroutine function on the loop, any other in a
         thread; "process" is for functions that compute, at the top of a module that can be imported.
 
-        A first parameter annotated `TaskContext` gets the context. Raises `ConfigurationError` for a name
+        A first parameter annotated `TaskContext` gets the context. Of several versions the newest is called
+        by its name. Raises `ConfigurationError` for a name
         that is taken or a function that cannot be run that way.
         """
         name = name or getattr(function, "__name__", "")
         if not name or name == "<lambda>":
             raise ConfigurationError("this function has no name of its own; give one: name=...")
-        known = self._by_name.get(name)
-        if known is not None and known.function is not function:
+        versions = self._versions.setdefault(name, {})
+        if version in versions and versions[version].function is not function:
             raise ConfigurationError(f"a function named {name!r} is registered already; choose another name")
-        self._by_name[name] = _registered(function, name, run, description)
+        made = versions[version] = _registered(function, name, run, description)
+        self._by_name[name] = versions[max(versions, key=version_order)]
+        return made
 
     def named(self, name: str) -> RegisteredFunction:
         """The function of this name; raises `InvalidTask` that names those there are."""
@@ -137,6 +149,10 @@ class Functions:
             known = ", ".join(sorted(self._by_name)) or "none"
             raise InvalidTask(f"no function named {name!r} is registered; known: {known}")
         return function
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._by_name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name

@@ -12,7 +12,14 @@ from penstock.llm.wire import Family, classify, read_call
 from penstock.model.estimate import Estimate
 from penstock.model.task_type import TaskType
 from penstock.task_types.base import TaskData, TaskKind, Toolbox
-from penstock.task_types.chat import CHAT, chat_body, conversation, prompt_tokens, read_answer
+from penstock.task_types.chat import (
+    CHAT,
+    chat_body,
+    check_messages,
+    conversation,
+    prompt_tokens,
+    read_answer,
+)
 from penstock.task_types.field_types import (
     ModelName,
     ShortText,
@@ -89,7 +96,7 @@ class LlmCallData(TaskData):
     @field_validator("messages")
     @classmethod
     def _have_roles(cls, messages: list[dict[str, JsonValue]] | None) -> list[dict[str, JsonValue]] | None:
-        _check_messages(messages)
+        check_messages(messages)
         return messages
 
     @field_validator("body")
@@ -137,7 +144,7 @@ class LlmCallData(TaskData):
         if not body.get(_ASKED_IN[family]):
             raise wrong(f"body.{_ASKED_IN[family]}: is missing or empty")
         if family is Family.CHAT:
-            _check_messages(body["messages"], "body.messages: ")
+            check_messages(body["messages"], "body.messages: ")
 
 
 def request_of(data: LlmCallData, toolbox: Toolbox) -> tuple[str, dict[str, Any]]:
@@ -190,19 +197,6 @@ def model(data: LlmCallData, toolbox: Toolbox) -> str:
 
 def _family(path: str) -> Family:
     return classify("POST", path)
-
-
-def _check_messages(messages: Any, where: str = "") -> None:
-    if messages is not None and not isinstance(messages, list):
-        raise wrong(f"{where}must be a list of messages")
-    for place, message in enumerate(messages or ()):
-        role = message.get("role") if isinstance(message, dict) else None
-        if not isinstance(role, str) or not role:
-            raise wrong(f"{where}message {place} needs a role")
-        if not isinstance(message.get("content"), str | list | None):
-            raise wrong(f"{where}the content of message {place} must be a text or a list of parts")
-        if message.get("content") is None and role in ("user", "system", "developer"):
-            raise wrong(f"{where}message {place} has no content")
 
 
 KIND = TaskKind(TaskType.LLM_CALL, LlmCallData, run, estimate, model)

@@ -22,6 +22,7 @@ from penstock.task_types.base import Toolbox
 from penstock.task_types.chat import CHAT, Answer, Message, chat_body, prompt_tokens
 from penstock.task_types.conversation import BadAnswer, Post, Talk, converse
 from penstock.task_types.json_in_text import find_object
+from penstock.task_types.json_schemas import problems_of
 
 if TYPE_CHECKING:
     from penstock.runtime.client import ModelClient
@@ -39,11 +40,13 @@ _refusing: WeakKeyDictionary[ModelClient, set[str]] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[T]):
-    """What an answer looks like: a schema for the model, and what reads it (raising `BadAnswer`)."""
+    """What an answer looks like: a schema for the model, and what reads it (raising `BadAnswer`). `find`
+    looks for the object in the text; it may raise that as well."""
 
     name: str
     schema: Mapping[str, Any]
     read: Callable[[dict[str, Any]], T]
+    find: Callable[[str], dict[str, Any] | None] = find_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,13 @@ async def ask(
     if await context.step("answer_form", choose, key=question.model) == "schema":
         try:
             async with context.branch("schema"):
-                return await converse(context, post, _talk(question, form, with_schema(question, form)))
+                return await converse(context, post, talk_in(form, with_schema(question, form)))
         except CallFailed as error:
             if not refuses_schemas(error):
                 raise
             _refusing.setdefault(client, set()).add(question.model)
     async with context.branch("prompt"):
-        return await converse(context, post, _talk(question, form, _with_instructions(question, form)))
+        return await converse(context, post, talk_in(form, _with_instructions(question, form)))
 
 
 def with_schema(question: Question, form: Form[Any]) -> dict[str, Any]:
@@ -121,20 +124,34 @@ def form_of(name: str, model: type[M]) -> Form[M]:
     return Form(name, {**model.model_json_schema(), "additionalProperties": False}, read)
 
 
+def schema_form(name: str, schema: Mapping[str, Any]) -> Form[dict[str, Any]]:
+    """The form of objects that fit a user's JSON schema."""
+
+    def read(value: dict[str, Any]) -> dict[str, Any]:
+        if problems := problems_of(value, dict(schema)):
+            raise BadAnswer(*problems)
+        return value
+
+    return Form(name, schema, read)
+
+
 def _with_instructions(question: Question, form: Form[Any]) -> dict[str, Any]:
     head, *rest = question.messages
-    told = {**head, "content": f"{head['content']}\n\n{_instructions(form)}"}
+    told = {**head, "content": f"{head['content']}\n\n{instructions(form)}"}
     return {**question.body(), "messages": [told, *rest]}
 
 
-def _instructions(form: Form[Any]) -> str:
+def instructions(form: Form[Any]) -> str:
+    """What makes a model answer in this form."""
     schema = json.dumps(form.schema, ensure_ascii=False, separators=(", ", ": "))
     return f"Answer with one JSON object and nothing else. It must fit this JSON schema:\n{schema}"
 
 
-def _talk(question: Question, form: Form[T], body: dict[str, Any]) -> Talk[T]:
+def talk_in(form: Form[T], body: dict[str, Any]) -> Talk[T]:
+    """Asks with `body` for an answer in this form, which is repaired by showing what is wrong with it."""
+
     def read(answer: Answer) -> T:
-        value = find_object(answer.text or "")
+        value = form.find(answer.text or "")
         if value is None:
             raise BadAnswer("there is no JSON object in it")
         return form.read(value)
@@ -145,7 +162,7 @@ def _talk(question: Question, form: Form[T], body: dict[str, Any]) -> Talk[T]:
             {"role": "assistant", "content": (answer.text or "(nothing)")[:_LONGEST_SHOWN]},
             {
                 "role": "user",
-                "content": f"That answer cannot be used:\n{problems}\n\n{_instructions(form)}",
+                "content": f"That answer cannot be used:\n{problems}\n\n{instructions(form)}",
             },
         ]
 

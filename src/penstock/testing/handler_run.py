@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from penstock.errors import TaskFailed
 from penstock.manager.task_config import TaskConfig
-from penstock.model.step import StepRecord
+from penstock.model.step import NOTES, StepRecord
 from penstock.runtime.replies import decode_reply
 from penstock.testing.simulated_provider import ProviderCall, Reply, SimulatedProvider
 
@@ -85,7 +85,8 @@ async def run_handler(
             view = await engine.get(id)
             assert view is not None
             records = await engine.read(lambda reader: reader.journal(view.seq))
-        steps = [RecordedStep(one.key.name, one.key.scope, _value(one)) for one in records]
+        made = [one for one in records if one.kind not in NOTES]
+        steps = [RecordedStep(one.key.name, one.key.scope, _value(one)) for one in made]
         return HandlerRun(result, steps, provider.calls[calls_before:], progress)
 
 

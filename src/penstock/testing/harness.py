@@ -161,6 +161,7 @@ class Harness:
         try:
             await asyncio.wait([resting, reached], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            running.committer.on_commit.remove(look)
             self._hold.close()
             for one in (resting, reached):
                 one.cancel()
@@ -185,6 +186,7 @@ class Harness:
         open = self.manager.engine.node.dispatcher.open.values() if of_open else ()
         waiting: set[asyncio.Future[Any]] = {one.future for one in open if one.future is not None}
         waiting |= {task for task in self.manager._callbacks._tasks if not _waits_for_a_task(task)}
+        waiting |= self.manager.engine.node._background  # it learns of new lanes there
         if waiting:
             await asyncio.wait(waiting)
 

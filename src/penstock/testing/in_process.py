@@ -1,7 +1,7 @@
 """Providers that are served in this process: no port, no thread, no wait.
 
-Every call that leaves through a gate, by whatever client or SDK, leaves through `Connections`; here their
-place is taken by connections that know the addresses of this process.
+Every call that leaves through a gate leaves through `Connections`, or, where it was captured, through the
+client's own transport; here their place is taken by connections that know the addresses of this process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
-from penstock.runtime import client, transport
+from penstock.runtime import capture, client, transport
 from penstock.runtime.connections import Connections
 from penstock.simulator.exchange import ConnectionCut
 from penstock.testing.replacing import replaced
@@ -48,9 +48,15 @@ def served(host: str, application: Any) -> Iterator[None]:
     with ExitStack() as stack:
         for module in (client, transport):
             stack.enter_context(replaced(module, "Connections", InProcessConnections))
+        stack.enter_context(replaced(capture, "aside", _aside))
         _applications[host] = application
         stack.callback(_applications.pop, host)
         yield
+
+
+def _aside(http: ModuleType, host: str) -> InProcessConnections | None:
+    """What captured calls to a host of this process leave by."""
+    return InProcessConnections(http) if host in _applications else None
 
 
 async def _answered(http: ModuleType, application: Any, request: Any) -> Any:

@@ -12,19 +12,24 @@ from collections.abc import Callable
 
 from penstock.testing import (
     store_suite_adding,
+    store_suite_budgets,
+    store_suite_checkpoints,
     store_suite_claiming,
     store_suite_dependencies,
     store_suite_ending,
     store_suite_flows,
+    store_suite_groups,
     store_suite_keeping,
     store_suite_keys,
     store_suite_lines,
     store_suite_money,
     store_suite_nodes,
     store_suite_orders,
+    store_suite_parts,
     store_suite_schedules,
     store_suite_sharing,
     store_suite_terms,
+    store_suite_waits,
 )
 from penstock.testing.store_probe import Probe, StorePlace, same
 from penstock.testing.suite import Check, Report, named_checks, run_checks
@@ -36,13 +41,18 @@ THEMES = (
     store_suite_lines,
     store_suite_ending,
     store_suite_dependencies,
+    store_suite_groups,
     store_suite_terms,
+    store_suite_waits,
     store_suite_money,
+    store_suite_budgets,
     store_suite_nodes,
     store_suite_keeping,
+    store_suite_parts,
     store_suite_keys,
     store_suite_schedules,
     store_suite_orders,
+    store_suite_checkpoints,
 )
 
 

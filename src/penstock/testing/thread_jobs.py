@@ -74,7 +74,11 @@ class Jobs:
     def doing(self) -> set[Doing]:
         """What all of them do at this moment."""
         frames = sys._current_frames()
-        return {self._doing(None if job.thread is None else frames.get(job.thread)) for job in self._running}
+        begun = {self._doing(frames.get(job.thread)) for job in self._running if job.thread is not None}
+        if any(job.thread is None for job in self._running):
+            # One that has not begun may wait for the threads of those who ask.
+            begun.add(Doing.WAITS if Doing.ASKS in begun else Doing.WORKS)
+        return begun
 
     def _doing(self, frame: FrameType | None) -> Doing:
         if frame is None or frame.f_code is not _WAIT:

@@ -11,16 +11,33 @@ from penstock.cli.bench.file_run import FILE
 from penstock.cli.bench.flow_claims import FLOWS
 from penstock.cli.bench.gateway import GATEWAY
 from penstock.cli.bench.idling import IDLE
+from penstock.cli.bench.langgraph_kills import LANGGRAPH
 from penstock.cli.bench.limit_use import LIMITS
 from penstock.cli.bench.measurement import Measurement
 from penstock.cli.bench.reranking import RERANK
 from penstock.cli.bench.rest import REST
 from penstock.cli.bench.sleeping import SLEEPS
+from penstock.cli.bench.workflow_run import WORKFLOW
 from penstock.errors import ConfigurationError
 
 MEASUREMENTS: dict[str, Measurement] = {
     one.name: one
-    for one in (ADD_ONE, ADD_BULK, DRAIN, IDLE, SLEEPS, CLAIM, FLOWS, RERANK, FILE, GATEWAY, REST, LIMITS)
+    for one in (
+        ADD_ONE,
+        ADD_BULK,
+        DRAIN,
+        IDLE,
+        SLEEPS,
+        CLAIM,
+        FLOWS,
+        RERANK,
+        FILE,
+        GATEWAY,
+        REST,
+        WORKFLOW,
+        LIMITS,
+        LANGGRAPH,
+    )
 }
 
 

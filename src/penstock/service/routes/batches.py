@@ -1,4 +1,4 @@
-"""Batches: tasks that came together, and how far they are; workflows alike."""
+"""Batches: tasks that came together, and how far they are."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from penstock.service.auth import Principal
 from penstock.service.errors import HttpProblem
 from penstock.service.intake import check_after, submission_of
 from penstock.service.json_body import Reply
-from penstock.service.labels import batch_prefix, batch_tag, workflow_key
+from penstock.service.labels import batch_prefix, batch_tag
 from penstock.service.routing import errors, make_router
 from penstock.service.schemas import (
     BatchAccepted,
     BatchId,
     BatchIn,
     BatchReply,
-    Name,
     TenantName,
-    WorkflowReply,
 )
 from penstock.service.service import service_of
 from penstock.stores.contract import AddOutcome, Reader, TaskFilter, Transaction
@@ -112,19 +110,7 @@ async def get_batch(
     """How far a batch is."""
     where = batch_filter(principal, batch_id, tenant)
     return Reply(
-        {"batch_id": batch_id, **await _progress(service_of(request).engine, where, "batch", batch_id)}
-    )
-
-
-@router.get("/workflows/{workflow}", name="get_workflow", response_model=WorkflowReply, responses=errors(404))
-async def get_workflow(
-    request: Request, principal: Viewer, workflow: Annotated[Name, Path()], tenant: _Tenant = None
-) -> Response:
-    """How far the tasks of a workflow are."""
-    scope = visible(principal, tenant) or ""
-    where = TaskFilter(tenant=scope, program=workflow_key(scope, workflow))
-    return Reply(
-        {"workflow": workflow, **await _progress(service_of(request).engine, where, "workflow", workflow)}
+        {"batch_id": batch_id, **await progress_or_404(service_of(request).engine, where, "batch", batch_id)}
     )
 
 
@@ -143,7 +129,8 @@ def progress(reader: Reader, where: TaskFilter) -> dict[str, Any]:
     return {"total": total, "done": done, "progress": done / total if total else 0.0, "by_status": by_status}
 
 
-async def _progress(engine: Manager, where: TaskFilter, what: str, id: str) -> dict[str, Any]:
+async def progress_or_404(engine: Manager, where: TaskFilter, what: str, id: str) -> dict[str, Any]:
+    """The same; raises `HttpProblem` where there are none."""
     told: dict[str, Any] = await engine.read(lambda reader: progress(reader, where))
     if not told["total"]:
         raise HttpProblem(404, f"{what}_not_found", f"there is no {what} {id!r}")

@@ -37,7 +37,7 @@ async def put_schedule(request: Request, principal: Submitter, name: _Name, sche
     A schedule of that name is replaced; its next tick stays unless its times are others.
     """
     service = service_of(request)
-    one = terms_of(service, schedule, own_tenant(principal, schedule.tenant))
+    one = terms_of(service, principal, schedule, own_tenant(principal, schedule.tenant))
     timing = Timing(schedule.when, schedule.zone, schedule.jitter_seconds, schedule.missed)
     return Reply(_told(await service.engine.keep_schedule(name, timing, one)))
 

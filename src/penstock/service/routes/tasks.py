@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from penstock.errors import WaitTimeout
 from penstock.model.priority import read_priority
 from penstock.model.states import TaskStatus
 from penstock.model.task import TaskView
-from penstock.service.access import Submitter, TaskId, Viewer, find_task, visible
+from penstock.service.access import Submitter, TaskId, Viewer, find_task, is_task_id, visible
 from penstock.service.auth import allowed
 from penstock.service.bulk import BulkReply, Terms
 from penstock.service.errors import HttpProblem
@@ -81,12 +82,21 @@ async def list_tasks(request: Request, principal: Viewer, asked: Annotated[ListQ
     """A page of tasks, newest first. Where more follow, `Link` and `x-next-cursor` say how to get them."""
     service, tenant = service_of(request), visible(principal, asked.tenant)
     where, limit = _where(asked, tenant), asked.limit
+    if asked.workflow is not None and is_task_id(asked.workflow):
+        where = await _of_leader(service, where, asked.workflow)
     views: list[TaskView] = await service.engine.read(
         lambda reader: reader.tasks(where, asked.cursor or 0, limit + 1, whole=False)
     )
     now = service.engine.clock.wall()
     headers = _next(request, views[limit - 1].seq) if len(views) > limit else {}
     return Reply([task_reply(view, now) for view in views[:limit]], headers=headers)
+
+
+async def _of_leader(service: Service, where: TaskFilter, id: str) -> TaskFilter:
+    """The filter, where `workflow` is the id of a task: its nodes or children are meant."""
+    leader = await service.engine.get(id)
+    theirs = leader is None or where.tenant not in (None, leader.tenant)
+    return where if theirs else replace(where, program=id)
 
 
 def _where(asked: ListQuery, tenant: str | None) -> TaskFilter:

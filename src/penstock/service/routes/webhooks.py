@@ -41,6 +41,7 @@ async def create_webhook(request: Request, principal: Admin, wanted: WebhookIn) 
         task_type=wanted.task_type,
         tag=wanted.tag,
         statuses=tuple(wanted.statuses),
+        events=tuple(wanted.events),
     )
     return Reply(_told(made), 201, {"location": f"/webhooks/{made.id}"})
 
@@ -95,6 +96,7 @@ def _told(one: Subscription) -> dict[str, Any]:
         "task_type": one.task_type,
         "tag": one.tag,
         "statuses": list(one.statuses),
+        "events": list(one.events),
         "tenant": one.tenant or "",
         "created_at": iso_time(one.created_at),
     }

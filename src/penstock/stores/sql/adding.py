@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.model.step import inner_scope
 from penstock.model.task import Added, NewTask
 from penstock.stores.contract import AddOutcome
 from penstock.stores.sql.admitting import Admitting
@@ -49,7 +51,7 @@ class Adding(Admitting, Programs):
             self.set_counter("blocked", self.counter("blocked") + len(blocked))
         for task, seq in zip(accepted, seqs, strict=True):
             if task.inherit_journal and task.retry_of is not None:
-                self._inherit(task.retry_of, seq)
+                self._inherit(task.retry_of, seq, task)
         return outcomes  # type: ignore[return-value]
 
     def _lanes_of(self, tasks: Sequence[NewTask]) -> list[int]:
@@ -112,10 +114,19 @@ class Adding(Admitting, Programs):
             if task.error is not None
         )
 
-    def _inherit(self, retry_of: str, seq: int) -> None:
-        """Copy the journal of the task `retry_of`."""
+    def _inherit(self, retry_of: str, seq: int, task: NewTask) -> None:
+        """Copy the journal of the task `retry_of`, or what of it a fork is to have."""
         self.flush()
-        if self.db.do("inherit_steps", (retry_of, seq)):
+        if task.fork_before is None:
+            copied = self.db.do("inherit_steps", (retry_of, seq))
+        else:
+            key, occurrence = task.fork_before
+            inside = inner_scope(key, occurrence)
+            params = (retry_of, seq, *key, occurrence, inside, f"{inside}/")
+            copied = self.db.do("inherit_steps_before", params)
+            told = {"of": retry_of, "before": key.name}
+            self.event(seq, task.created_at, "forked", json.dumps(told))
+        if copied:
             self.db.do("inherit_contents", (seq,))
             self.db.do("mark_inherited", (seq,))
 

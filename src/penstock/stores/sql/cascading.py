@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from penstock.stores.sql.session import Row, WritingSession, as_list
+from penstock.model.waits import TASK
+from penstock.stores.sql.awaiting import Awaiting
+from penstock.stores.sql.grouping import Grouping
+from penstock.stores.sql.session import Row, as_list
 
 FINISHED_DATA = {status: f'{{"status":"{status}"}}' for status in ("completed", "failed", "cancelled")}
 
@@ -23,11 +26,18 @@ class Followed:
 NOTHING = Followed()
 
 
-class Cascading(WritingSession):
+class Cascading(Awaiting, Grouping):
     """The base of the verbs that end tasks. Rows of tasks are (seq, id, status, lane, batch, priority)."""
 
-    def end_waiting(self, tasks: Sequence[Row], status: str, at: float, errors: Sequence[str | None]) -> None:
-        """End tasks that no claim holds."""
+    def end_waiting(
+        self,
+        tasks: Sequence[Row],
+        status: str,
+        at: float,
+        errors: Sequence[str | None],
+        consequence: bool = False,
+    ) -> None:
+        """End tasks that no claim holds; as a `consequence` of the end of others that they needed."""
         if not tasks:
             return
         numbers = self.take_numbers("finish", len(tasks))
@@ -41,6 +51,70 @@ class Cascading(WritingSession):
         waited = [row[0] for row in tasks if row[2] in ("blocked", "paused")]
         if waited and self.counter("blocked"):
             self._forget_blocked(as_list(waited))
+        ends = [(row[0], status) for row in tasks]
+        self.count_in_groups(ends, at, consequence)
+        self.let_go(ends, at)
+
+    def let_go(self, ends: Sequence[tuple[int, str]], at: float) -> None:
+        """Tasks ended, (seq, status): whoever waits for them looks, and what they waited for, were sent and
+        had started is let go."""
+        if not self.counter("awaits") and not self.counter("mail") and not self.counter("children"):
+            return
+        self.drop_waits(as_list(seq for seq, _ in ends))
+        self.wake([f"{TASK}{seq}" for seq, _ in ends], at)
+        if self.counter("children") and (broken := [seq for seq, status in ends if status != "completed"]):
+            self._cancel_children(broken, at)
+
+    def _cancel_children(self, parents: Sequence[int], at: float) -> None:
+        """Cancel what these tasks had started; theirs come after them, one generation at a time, for families
+        may be of any depth."""
+        self.childless.append(parents)
+        if len(self.childless) > 1:
+            return  # a call further out goes on with them
+        try:
+            for generation in self.childless:
+                self.cancel_open(self.db.rows("open_children", (as_list(generation),)), at)
+        finally:
+            self.childless = []
+
+    def cancel_open(self, tasks: Sequence[Row], at: float) -> None:
+        """Cancel tasks because others ended: those that wait at once, for running ones it is asked."""
+        if not tasks:
+            return
+        running = [row[0] for row in tasks if row[2] == "running"]
+        for seq in running:
+            self.db.do("ask_control", ("cancel", seq, at))
+        self.doomed += running
+        waiting = [row for row in tasks if row[2] != "running"]
+        self.end_waiting(waiting, "cancelled", at, [None] * len(waiting))
+        self.follow((), {row[0]: (row[1], "cancelled") for row in waiting}, at)
+        self.ended_besides = self.ended_besides or bool(waiting)
+
+    def count_in_groups(self, ends: Sequence[tuple[int, str]], at: float, consequence: bool = False) -> None:
+        """Tasks ended, (seq, status): as members of groups, or as those who led one."""
+        if self.counter("groups"):
+            led = [id for (id,) in self.db.rows("leading", (as_list(seq for seq, _ in ends),))]
+            self.close_led(led, at)
+        self.count_members(ends, at, consequence)
+
+    def close_group(self, id: int, now: float) -> tuple[int, ...]:
+        return self.close_led([id], now)
+
+    def close_led(self, ids: Sequence[int], at: float) -> tuple[int, ...]:
+        if not ids or not (closed := self.db.do("close_groups", (as_list(ids),))):
+            return ()
+        self.set_counter("groups", self.counter("groups") - closed)
+        if not self.counter("members"):
+            return ()
+        members = self.db.rows("open_members", (as_list(ids),))
+        running = [row[0] for row in members if row[2] == "running"]
+        for seq in running:
+            self.db.do("ask_control", ("cancel", seq, at))
+        self.doomed += running
+        waiting = [row for row in members if row[2] != "running"]
+        self.end_waiting(waiting, "cancelled", at, [None] * len(waiting))
+        self.follow((), {row[0]: (row[1], "cancelled") for row in waiting}, at)
+        return tuple(running)
 
     def follow(self, completed: Sequence[int], broken: Mapping[int, tuple[str, str]], at: float) -> Followed:
         """Free what waited for tasks that completed, fail what waited for those that ended otherwise:
@@ -53,11 +127,20 @@ class Cascading(WritingSession):
 
     def _free(self, completed: Sequence[int], at: float) -> tuple[tuple[int, ...], float | None]:
         counted = self.db.rows("count_down", (as_list(completed),))
+        self.line_up([task for task, left in counted if left == 1], at)
         free = as_list(task for task, left in counted if left == 0)
-        if free == "[]":
-            return (), None
-        self._forget_blocked(free)
-        freed = sorted(row for row in self.db.rows("unblock", (free, at)) if row[6] == "queued")
+        return self._unblock(free, at) if free != "[]" else ((), None)
+
+    def release(self, listed: str, at: float) -> None:
+        lanes, due_at = self._unblock(listed, at)
+        self.freed.update(lanes)
+        if due_at is not None:
+            self.freed_due = min(due_at, self.freed_due or due_at)
+
+    def _unblock(self, listed: str, at: float) -> tuple[tuple[int, ...], float | None]:
+        """The lanes in which these tasks became claimable, or when the first of them does."""
+        self._forget_blocked(listed)
+        freed = sorted(row for row in self.db.rows("unblock", (listed, at)) if row[6] == "queued")
         for seq, lane, batch, priority, *_ in freed:
             self.move(batch, lane, priority, "blocked", "queued")
             self.event(seq, at, "unblocked")
@@ -73,7 +156,7 @@ class Cascading(WritingSession):
         while broken and self.counter("blocked"):
             found = self.db.rows("dependents", (as_list(broken),))
             errors = [dependency_error(*broken[needs]) for needs, *_ in found]
-            self.end_waiting([row[1:] for row in found], "failed", at, errors)
+            self.end_waiting([row[1:] for row in found], "failed", at, errors, consequence=True)
             failed += [row[2] for row in found]
             broken = {row[1]: (row[2], "failed") for row in found}
         return tuple(failed)

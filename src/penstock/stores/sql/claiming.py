@@ -107,7 +107,7 @@ class Claiming(Expiring, Looking):
         if early:
             due += [row for row in self.db.rows("early", (as_list(early),)) if row not in due]
         if due:
-            self.db.do("promote", (as_list(row[0] for row in due),))
+            self.db.do("promote", (as_list(row[0] for row in due), now))
         for seq, lane, batch, priority, status in due:
             if status == "suspended":
                 self.move(batch, lane, priority, status, "queued")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from penstock.model.states import TaskStatus
@@ -51,12 +52,24 @@ class Ending(Expiring):
             ran += end.at - task.started_at
         self.total("processed", len(ends))
         self.total("queue_seconds", queued)
-        self.total("run_seconds", ran)
+        self.total("run_seconds", ran - self.seconds_away([end.task.seq for end in ends]))
         dropped = [end.task for end in ends if not end.keep]
         if dropped:
             self._forget(dropped)
         self.fade_later(ends)
-        return self._followed(ends) if self.counter("blocked") else _KEPT
+        statuses = [(end.task.seq, end.status.value) for end in ends]
+        self.count_in_groups(statuses, ends[-1].at if ends else 0.0)
+        self.let_go(statuses, ends[-1].at if ends else 0.0)
+        ended = self._followed(ends) if self.counter("blocked") else _KEPT
+        return self._with_others(ended) if self.freed or self.doomed or self.freed_due is not None else ended
+
+    def _with_others(self, ended: Ended) -> Ended:
+        """And what these ends set off in groups."""
+        due_at = min((at for at in (ended.due_at, self.freed_due) if at is not None), default=None)
+        lanes = tuple(sorted({*ended.lanes, *self.freed}))
+        ended = replace(ended, lanes=lanes, due_at=due_at, doomed=tuple(self.doomed))
+        self.freed, self.freed_due, self.doomed = set(), None, []
+        return ended
 
     def _followed(self, ends: Sequence[Finish]) -> Ended:
         completed = [end.task.seq for end in ends if end.status is TaskStatus.COMPLETED]
@@ -88,6 +101,7 @@ class Ending(Expiring):
         self.db.do("forget_texts", (listed,))
 
     def put_back(self, returns: Sequence[PutBack]) -> list[bool]:
+        returns = self._not_suspended(returns)
         rows = [_put_back_row(back) for back in returns]
         self.db.savepoint()
         if self.db.many("put_back", rows) == len(returns):
@@ -101,7 +115,31 @@ class Ending(Expiring):
                 task, status = back.task, back.status.value
                 self.move(task.batch, task.lane, task.priority, "running", status)
                 self.event(task.seq, back.at, _PUT_BACK_KINDS[status], _put_back_data(back))
+        self._put_away([back for back, landed in zip(returns, outcomes, strict=True) if landed])
         return outcomes
+
+    def _not_suspended(self, returns: Sequence[PutBack]) -> Sequence[PutBack]:
+        """These put-backs, of which those whose tasks have something to look at by now do not suspend."""
+        suspended = [back.task.seq for back in returns if back.status is TaskStatus.SUSPENDED]
+        wanted = self.still_wanted(suspended) if suspended else ()
+        if not wanted:
+            return returns
+        self.freed.update(back.task.lane for back in returns if back.task.seq in wanted)
+        return [
+            replace(back, status=TaskStatus.QUEUED, due_at=None) if back.task.seq in wanted else back
+            for back in returns
+        ]
+
+    def _put_away(self, returns: Sequence[PutBack]) -> None:
+        """Begin to count how long tasks are suspended, and cancel those of which it was asked while they left
+        their node."""
+        suspended = [(back.at, back.task.seq) for back in returns if back.status is TaskStatus.SUSPENDED]
+        if suspended:
+            self.db.many("put_away", suspended)
+            self.set_counter("suspended", self.counter("suspended") + len(suspended))
+        asked = self.db.rows("cancels_asked", (as_list(back.task.seq for back in returns),))
+        if asked:
+            self.cancel_open(asked, max(back.at for back in returns))
 
 
 def _put_back_row(back: PutBack) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.model.json_text import json_text
-from penstock.model.step import StepKey, StepRecord
+from penstock.model.step import NOTES, StepKey, StepRecord
 from penstock.model.task import Notice
-from penstock.stores.sql.session import INLINE, WritingSession, as_list
+from penstock.stores.sql.session import WritingSession, as_list
 
 
 class Journaling(WritingSession):
@@ -32,20 +32,16 @@ class Journaling(WritingSession):
                 if not new and row[11] is not None:
                     self.drop_content(row[11])
         for step, new in zip(steps, written, strict=True):
-            if new:
+            if new and step.kind not in NOTES:
                 self.event(step.seq, step.at, "step", _step_data(step))
         return outcomes
 
     def _step_row(self, step: StepRecord) -> tuple[Any, ...]:
-        content, value = self._value(step.value)
+        content, value = self.inline_or_kept(step.value)
         return (
             step.seq, step.claim_no, *step.key, step.occurrence, step.kind, step.at, step.input_tokens,
             step.output_tokens, step.cost, content, value,
         )  # fmt: skip
-
-    def _value(self, value: bytes) -> tuple[str | None, bytes | None]:
-        """(hash of a large value, small value): one of them is set."""
-        return (None, value) if len(value) <= INLINE else (self.keep_content(value), None)
 
     def void_step(self, seq: int, key: StepKey, occurrence: int) -> bool:
         found = self.db.rows("find_step", (seq, *key, occurrence))
@@ -66,6 +62,8 @@ class Journaling(WritingSession):
                 self.event(item.seq, item.at, item.kind, data)
                 if item.kind == "progress":
                     progress[item.seq] = data
+                elif item.kind == "fallback":
+                    self.db.do("note_fallback", (item.seq, data))
         self.db.many("set_progress", list(progress.items()))
         return outcomes
 
@@ -73,7 +71,7 @@ class Journaling(WritingSession):
         for (content,) in self.db.rows("cached_content", (tenant, digest)):
             if content is not None:
                 self.drop_content(content)
-        self.db.do("cache", (tenant, digest, expires_at, *self._value(value)))
+        self.db.do("cache", (tenant, digest, expires_at, *self.inline_or_kept(value)))
 
 
 def _step_data(step: StepRecord) -> str:

@@ -21,6 +21,7 @@ class _Booking:
         self.tasks: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
         self.spend: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
         self.flows: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        self.budgets: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
 
     def flow(self, tenant: str, held: tuple[int, int], served: tuple[int, int]) -> None:
         """Both in (tokens, cost)."""
@@ -44,11 +45,19 @@ class _Booking:
             sums[1] += output_tokens
             sums[2] += cost
 
+    def budget(self, program: str, cost: int, tokens: int, sure: bool) -> None:
+        """Book on the budget of a program and of those around it."""
+        sums = self.budgets[program]
+        for place, amount in ((0, cost), (2, tokens)):
+            sums[place + (not sure)] += amount
+
     def write(self, session: WritingSession) -> None:
         db = session.db
         db.many("book_task", [(*sums, task) for task, sums in self.tasks.items() if any(sums)])
         db.many("book_spend", [(*slice, *sums) for slice, sums in self.spend.items()])
         db.many("book_flow", [(tenant, *sums) for tenant, sums in self.flows.items()])
+        if self.budgets:
+            db.many("book_budget", [(program, *sums) for program, sums in self.budgets.items()])
 
 
 class Ledger(WritingSession):
@@ -66,6 +75,8 @@ class Ledger(WritingSession):
                 for id, r in zip(ids, intents, strict=True)
             ],
         )  # fmt: skip
+        if bound := [(r.program, r.tokens_most, id) for id, r in zip(ids, intents, strict=True) if r.program]:
+            self.db.many("bind_reservation", bound)
         booking = _Booking()
         for r in intents:
             booking.flow(r.tenant, (r.input_held + r.output_held, r.cost_held), (0, 0))
@@ -81,7 +92,7 @@ class Ledger(WritingSession):
             outcomes.append(intent is not None)
             if intent is None:
                 continue
-            _, task, tenant, model, *held_amounts = intent
+            _, task, tenant, model, program, tokens_most, *held_amounts = intent
             amounts = _amounts(settlement, held_amounts)
             slice = int(settlement.done_at // SLICE_SECONDS)
             rows.append(
@@ -101,6 +112,9 @@ class Ledger(WritingSession):
             if settlement.state is not ReservationState.RELEASED:
                 sure = settlement.state is ReservationState.SETTLED
                 booking.use(task, (slice, tenant, model), amounts, sure)
+                if program is not None:
+                    tokens = amounts[0] + amounts[1] if sure else tokens_most
+                    booking.budget(program, amounts[2], tokens, sure)
                 if not sure and task is not None:
                     self.event(task, settlement.done_at, "uncertain", f'{{"reservation":{settlement.id}}}')
         self.db.many("settle", rows)
@@ -121,9 +135,11 @@ class Ledger(WritingSession):
             outcomes.append(row is not None)
             if row is None:
                 continue
-            _, task, tenant, model, slice, *amounts = row
+            _, task, tenant, model, slice, program, tokens_most, *amounts = row
             released.append(id)
             booking.use(task, (slice, tenant, model), amounts, sure=False, sign=-1)
+            if program is not None:
+                booking.budget(program, -amounts[2], -tokens_most, sure=False)
             booking.flow(tenant, (0, 0), (-amounts[0] - amounts[1], -amounts[2]))
         self.db.do("release", (as_list(released),))
         booking.write(self)

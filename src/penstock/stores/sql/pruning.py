@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from penstock.stores.contract import Pruned, Retention
+from penstock.stores.sql.budgets import Budgeting
+from penstock.stores.sql.checkpoint_upkeep import IDLE_AT_ONCE, CheckpointUpkeep
 from penstock.stores.sql.ending import Ending
 from penstock.stores.sql.looking import Looking
 from penstock.stores.sql.programs import Programs
@@ -16,13 +18,15 @@ _FORGET = (
     "forget_controls_of_tasks",
     "forget_edges",
     "forget_edges_to",
+    "forget_groups",
+    "forget_members",
     "forget_tags",
     "forget_progress",
     "forget_tasks",
 )
 
 
-class Pruning(Ending, Programs, Looking):
+class Pruning(Ending, Programs, Budgeting, CheckpointUpkeep, Looking):
     """`prune` and its parts."""
 
     def prune(self, rule: Retention, now: float) -> Pruned:
@@ -33,10 +37,15 @@ class Pruning(Ending, Programs, Looking):
         reservations = self._prune_reservations(rule)
         cached = self._prune_cache(now, rule)
         results = self.drop_faded(now, rule.chunk)
+        threads = self.drop_idle_threads(now)
         self.flush()
-        more = more_events or rule.chunk in (len(ended), reservations, cached, results)
+        more = (
+            more_events
+            or threads == IDLE_AT_ONCE
+            or rule.chunk in (len(ended), reservations, cached, results)
+        )
         more = more or (bool(ended) and self._above(rule.max_bytes))
-        return Pruned(len(ended), events, reservations, more, results)
+        return Pruned(len(ended), events, reservations, more, results, threads)
 
     def _ended(self, rule: Retention) -> list[Row]:
         """The next tasks to go: those that ended long ago, or else, over the size, the oldest."""
@@ -54,7 +63,7 @@ class Pruning(Ending, Programs, Looking):
             return
         seqs = [row[0] for row in tasks]
         listed = as_list(seqs)
-        programs, flows = self.programs_of(seqs), self.flows_of(seqs)
+        programs, flows, led = self.programs_of(seqs), self.flows_of(seqs), self.budgets_led_by(seqs)
         self.forget_steps(seqs)
         for texts in self.db.rows("large_texts", (listed,)):
             self.drop_texts(texts)
@@ -63,7 +72,10 @@ class Pruning(Ending, Programs, Looking):
         pending = sum(state > 0 for (state,) in self.db.rows("forget_terms", (listed,)))
         if pending:
             self.set_counter("expiring", self.counter("expiring") - pending)
+        if self.counter("children") and (gone := self.db.do("forget_children", (listed,))):
+            self.set_counter("children", self.counter("children") - gone)
         self.forget_programs(programs)
+        self.forget_budgets([*programs, *led])
         self.forget_flows(flows)
         for _, batch, lane, status, priority in tasks:
             self.tally(batch, lane, status, priority, -1)

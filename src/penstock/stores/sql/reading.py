@@ -17,6 +17,7 @@ from penstock.stores.sql.choosing import LAST_LETTER, Choosing
 from penstock.stores.sql.session import Row, as_list
 
 AHEAD_AT_MOST = 10_000
+_MOST_SUBTASKS = 1_000
 
 
 class Reading(Choosing):
@@ -38,6 +39,7 @@ class Reading(Choosing):
             "output_tokens",
             "cost",
         )
+        view.subtasks = tuple(id for (id,) in self.look("subtasks", (seq, _MOST_SUBTASKS)))
         view.steps = [dict(zip(names, row, strict=True)) for row in self.look("outline", (seq,))]
         return view
 

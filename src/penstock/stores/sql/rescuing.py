@@ -10,6 +10,9 @@ from penstock.stores.sql.claiming import Claiming
 from penstock.stores.sql.ledger import Ledger
 from penstock.stores.sql.session import Row, as_list
 
+# Whoever records a step in each life gets further, as a rule; one whose steps change by themselves does not.
+_MOST_LIVES = 10
+
 _FAILED_DATA = '{"status":"failed"}'
 
 
@@ -22,12 +25,16 @@ class Rescuing(Claiming, Ledger):
             return Rescued()
         listed = as_list(sorted(dead))
         tasks = self.db.rows("rescuable", (listed,))
-        poison = [row for row in tasks if row[5] + 1 >= poison_after]
-        saved = [row for row in tasks if row[5] + 1 < poison_after]
-        self.db.do("rescue", (as_list(row[0] for row in saved),))
+        # Who leads others does nothing but wait for them: it is not to blame.
+        leaders = {id for (id,) in self.db.rows("leaders_among", (as_list(row[0] for row in tasks),))}
+        poison = [row for row in tasks if row[0] not in leaders and _deadly(row, poison_after)]
+        saved = [row for row in tasks if row[0] in leaders or not _deadly(row, poison_after)]
+        self.db.do("rescue", (as_list(row[0] for row in saved if row[0] not in leaders),))
+        self.db.do("rescue_leaders", (as_list(leaders),))
         for seq, _, lane, batch, priority, crashes, node, *_ in saved:
             self.move(batch, lane, priority, "running", "queued")
-            self.event(seq, now, "rescued", f'{{"node":{node},"crashes":{crashes + 1}}}')
+            count = crashes + (seq not in leaders)
+            self.event(seq, now, "rescued", f'{{"node":{node},"crashes":{count}}}')
         failed = self._fail_poison(poison, now)
         uncertain = self.make_uncertain([row[0] for row in self.db.rows("held_by_nodes", (listed,))], now)
         self._forget_nodes(listed)
@@ -44,12 +51,14 @@ class Rescuing(Claiming, Ledger):
         """The ids of those that failed with them."""
         numbers = self.take_numbers("finish", len(poison))
         rows = []
-        for (seq, _, lane, batch, priority, crashes, _, created, entered, started), no in zip(
+        for (seq, _, lane, batch, priority, crashes, _, created, entered, started, attempt), no in zip(
             poison, numbers, strict=True
         ):
             error = {
                 "code": "poison",
-                "message": f"the process died {crashes + 1} times while this task ran; it is not tried again",
+                "message": f"the process died while this task ran, the last {_times(crashes + 1)} without a "
+                f"new recorded step (attempt {attempt}); it is not tried again by itself (a retry goes on "
+                "from its recorded steps)",
             }
             rows.append((now, no, json.dumps(error), seq))
             self.move(batch, lane, priority, "running", "failed")
@@ -57,7 +66,11 @@ class Rescuing(Claiming, Ledger):
             self.total("processed", 1)
             self.total("queue_seconds", started - max(created, entered))
             self.total("run_seconds", now - started)
+        self.total("run_seconds", -self.seconds_away([row[0] for row in poison]))
         self.db.many("poison", rows)
+        ends = [(row[0], "failed") for row in poison]
+        self.count_in_groups(ends, now)
+        self.let_go(ends, now)
         return self.follow((), {row[0]: (row[1], "failed") for row in poison}, now).failed
 
     def join(self, name: str, pid: int, host: str, now: float, lease_until: float) -> int:
@@ -84,3 +97,12 @@ class Rescuing(Claiming, Ledger):
         self.db.do("forget_gauges", (mine,))
         self.db.many("add_wait", [(node, w.task, w.reason, w.key, w.until, w.at) for w in waits])
         self.db.many("add_gauge", [(node, g.key, g.used, g.held, g.limit, g.at) for g in gauges])
+
+
+def _deadly(row: Row, poison_after: int) -> bool:
+    """Whether a task that its node left behind is not to be tried again."""
+    return bool(row[5] + 1 >= poison_after or row[10] >= _MOST_LIVES * poison_after)
+
+
+def _times(count: int) -> str:
+    return "time" if count == 1 else f"{count} times"

@@ -6,7 +6,6 @@ before the commit, or before the first read of the same transaction that could s
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 
 from penstock.model.lane import Lane
 from penstock.model.states import TaskStatus
+from penstock.stores.sql.contents import Contents, read_contents
 
 Row = tuple[Any, ...]
 
@@ -68,10 +68,7 @@ class Session:
 
     def fetch_contents(self, hashes: Iterable[str]) -> dict[str, bytes]:
         """Large values by hash."""
-        wanted = list(dict.fromkeys(hashes))
-        return (
-            {hash: bytes(body) for hash, body in self.look("contents", (as_list(wanted),))} if wanted else {}
-        )
+        return read_contents(lambda some: self.look("contents", (as_list(some),)), hashes)
 
     def expand(self, texts: Iterable[str | None]) -> dict[str, str]:
         """The texts behind references, by reference; what is no reference is not in it."""
@@ -94,8 +91,16 @@ class WritingSession(Session):
         self._tally: defaultdict[tuple[int, int, str, int], int] = defaultdict(int)
         self._totals: defaultdict[str, float] = defaultdict(float)
         self._events: list[tuple[int, float, str, str | None]] = []
-        self._contents: dict[str, tuple[int, bytes]] = {}
-        self._dropped: defaultdict[str, int] = defaultdict(int)
+        self._contents = Contents(db, as_list)
+        self.freed: set[int] = set()
+        self.freed_due: float | None = None
+        self.doomed: list[int] = []
+        self.childless: list[Sequence[int]] = []
+        self.woken_open: set[tuple[int, str]] = set()
+        self.ended_besides = False
+        """What verbs set off besides: lanes in which tasks became claimable, when the first of those that are
+        due later does, running tasks that are to be cancelled, running ones for which something came that
+        they wait for, and whether tasks ended of which no outcome tells."""
 
     def look(self, name: str, params: Sequence[Any] = ()) -> list[Row]:
         self.flush()
@@ -151,19 +156,20 @@ class WritingSession(Session):
             return text
         return "@" + self.keep_content(text.encode())
 
+    def inline_or_kept(self, body: bytes) -> tuple[str | None, bytes | None]:
+        """(hash of a large value, small value): one of them is set."""
+        return (None, body) if len(body) <= INLINE else (self.keep_content(body), None)
+
     def keep_content(self, body: bytes, times: int = 1) -> str:
-        hash = hashlib.blake2b(body, digest_size=16).hexdigest()
-        count = self._contents[hash][0] if hash in self._contents else 0
-        self._contents[hash] = (count + times, body)
-        return hash
+        return self._contents.keep(body, times)
 
     def drop_content(self, hash: str, times: int = 1) -> None:
-        self._dropped[hash] += times
+        self._contents.drop(hash, times)
 
     def drop_texts(self, texts: Iterable[str | None]) -> None:
         for text in texts:
             if text is not None and text[:1] == "@":
-                self._dropped[text[1:]] += 1
+                self._contents.drop(text[1:], 1)
 
     def lane(self, lane: Lane) -> int:
         known = self._lanes.get(lane) or self.new_lanes.get(lane)
@@ -184,17 +190,8 @@ class WritingSession(Session):
         if self._totals:
             self.db.many("add_total", list(self._totals.items()))
             self._totals.clear()
-        if self._contents or self._dropped:
-            self._flush_contents()
+        self._contents.flush()
         if self._moved_counters:
             assert self._counters is not None
             self.db.many("set_counter", [(name, self._counters[name]) for name in self._moved_counters])
             self._moved_counters.clear()
-
-    def _flush_contents(self) -> None:
-        self.db.many("keep_content", [(hash, refs, body) for hash, (refs, body) in self._contents.items()])
-        self._contents.clear()
-        if self._dropped:
-            self.db.many("drop_content", list(self._dropped.items()))
-            self.db.do("forget_contents", (as_list(self._dropped),))
-            self._dropped.clear()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from penstock.stores.sql.adding import Adding
+from penstock.stores.sql.awaiting import AwaitReading, Delivering
 from penstock.stores.sql.batches import BatchReading, BatchWriting
+from penstock.stores.sql.budgets import BudgetReading
+from penstock.stores.sql.checkpoint_reading import CheckpointReading
+from penstock.stores.sql.grouping import GroupReading
 from penstock.stores.sql.journaling import Journaling
 from penstock.stores.sql.keys import KeyReading, KeyWriting
 from penstock.stores.sql.looking import Looking
@@ -17,7 +21,18 @@ from penstock.stores.sql.waiting import WaitingReading
 
 
 class SqlReader(
-    Reading, LedgerReading, Looking, BatchReading, WaitingReading, ScheduleReading, KeyReading, OrderReading
+    Reading,
+    LedgerReading,
+    Looking,
+    BatchReading,
+    WaitingReading,
+    ScheduleReading,
+    KeyReading,
+    OrderReading,
+    GroupReading,
+    AwaitReading,
+    CheckpointReading,
+    BudgetReading,
 ):
     """A `Reader` over one read transaction."""
 
@@ -32,6 +47,7 @@ class SqlTransaction(
     ScheduleWriting,
     KeyWriting,
     OrderWriting,
+    Delivering,
     Reading,
     LedgerReading,
     Looking,
@@ -39,6 +55,9 @@ class SqlTransaction(
     WaitingReading,
     ScheduleReading,
     OrderReading,
+    GroupReading,
+    AwaitReading,
+    BudgetReading,
 ):
     """A `Transaction` over one write transaction; `flush` before the commit."""
 

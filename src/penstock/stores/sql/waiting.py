@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from penstock.model.flow_standing import FlowStanding
@@ -41,7 +42,8 @@ class WaitingReading(Session):
 
     def waiting_seqs(self) -> list[int]:
         names = ("seqs_claimable", "seqs_delayed", "seqs_held_back")
-        return [seq for name in names for (seq,) in self.db.rows(name)]
+        lists = (self.db.rows(name)[0][0] for name in names)
+        return [seq for listed in lists for seq in json.loads(listed)]
 
     def waiting(self, seqs: Sequence[int]) -> list[Waiting]:
         return [Waiting(*row) for row in self.db.rows("waiting", (as_list(seqs),))]

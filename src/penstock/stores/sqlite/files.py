@@ -125,7 +125,8 @@ class DispatchLock:
             file.close()
             raise StoreBusy(
                 f"{str(self._path).removesuffix('.dispatch.lock')} is dispatched by {holder}; "
-                "add tasks to it from here, or stop that process first"
+                "reach it from here by penstock.StoreClient, or by `penstock submit`, `event`, `approve` "
+                "and the like, or stop that process first"
             ) from None
         self._file = file
         self._sign(file)

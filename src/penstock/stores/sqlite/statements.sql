@@ -21,14 +21,18 @@ group by y.lane, y.status, y.priority having sum(y.n) <> 0
 -- name: batch_counts
 select status, sum(n) from tally where batch = ? group by status having sum(n) <> 0
 -- name: keep_content
-insert into contents (hash, refs, body) values (?, ?, ?)
+insert into contents (hash, refs, size, body) values (?, ?, ?, ?)
 on conflict (hash) do update set refs = refs + excluded.refs
 -- name: contents
-select hash, body from contents where hash in (select value from json_each(?))
+-- `size` is set where the body lists the parts of the value.
+select hash, size, body from contents where hash in (select value from json_each(?))
+-- name: known_contents
+select hash from contents where hash in (select value from json_each(?))
 -- name: drop_content
 update contents set refs = refs - ?2 where hash = ?1
 -- name: forget_contents
 delete from contents where refs <= 0 and hash in (select value from json_each(?))
+returning case when size is not null then body end
 
 -- ---------------------------------------------------------------- lanes and tasks on their way
 
@@ -48,9 +52,37 @@ insert into tasks (
     flow, standing, program
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: inherit_steps
+-- Of children that came to nothing only that they were started is known: they are started again.
+with lost as (
+    select s.no from children c cross join tasks t on t.seq = c.task cross join steps s on s.task = c.parent
+    where c.parent = (select seq from tasks where id = ?1) and t.status in ('failed', 'cancelled')
+      and case
+        when s.name = 'start ' || t.type then s.value = cast('["' || t.id || '",' || t.seq || ']' as blob)
+        when s.name = 'result ' || t.type and s.value is not null and json_valid(cast(s.value as text))
+            then json_extract(cast(s.value as text), '$.child') = t.id
+      end
+)
 insert into steps (task, claim_no, scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost, content, value)
-select ?2, 0, s.scope, s.name, s.digest, s.occurrence, s.kind, s.at, s.input_tokens, s.output_tokens, s.cost, s.content, s.value
-from steps s where s.task = (select seq from tasks where id = ?1) order by s.no
+select ?2, 0, s.scope, s.name, s.digest, case when l.no is null then s.occurrence else -1 end,
+    case when l.no is null then s.kind else 'unfinished' end, s.at, s.input_tokens, s.output_tokens, s.cost,
+    s.content, case when l.no is null then s.value else x'' end
+from steps s left join lost l on l.no = s.no
+where s.task = (select seq from tasks where id = ?1) order by s.no
+on conflict do nothing
+-- name: inherit_steps_before
+-- What was recorded before the step of that scope, name, digest and occurrence, without its inside (?7; ?8 is that with
+-- a slash); of notes alone nothing.
+insert into steps (task, claim_no, scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost, content, value)
+with kept as (
+    select s.* from steps s
+    where s.task = (select seq from tasks where id = ?1) and s.scope <> ?7 and substr(s.scope, 1, length(?8)) <> ?8
+        and s.no < (
+            select o.no from steps o where o.task = s.task and o.scope = ?3 and o.name = ?4 and o.digest = ?5
+                and o.occurrence = ?6
+        )
+)
+select ?2, 0, k.scope, k.name, k.digest, k.occurrence, k.kind, k.at, k.input_tokens, k.output_tokens, k.cost, k.content, k.value
+from kept k where exists (select 1 from kept where occurrence >= 0) order by k.no
 -- name: inherit_contents
 update contents set refs = refs + (select count(*) from steps where task = ?1 and content = contents.hash)
 where hash in (select content from steps where task = ?1 and content is not null)
@@ -102,8 +134,11 @@ select t.seq from json_each(?4) f cross join tasks t on t.seq in (
     order by w.band, w.key, w.seq limit ?3
 )
 
+-- "or fail", for else SQLite keeps a copy of every page that the statement changes, so as to undo it alone: over a hundred
+-- flows a quarter of a claim. Whoever claims rolls the whole transaction back.
+
 -- name: claim
-update tasks
+update or fail tasks
 set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
     started_at = coalesce(started_at, ?2)
 where seq in (
@@ -113,7 +148,7 @@ returning seq, id, type, lane, tenant, priority, band, key, payload, options, me
     created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program, freed_at
 -- name: claim_flow_heads
 -- One task of each flow, as is most often wanted.
-update tasks
+update or fail tasks
 set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
     started_at = coalesce(started_at, ?2)
 where seq in (
@@ -125,7 +160,7 @@ where seq in (
 returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
     created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program, freed_at
 -- name: claim_seqs
-update tasks
+update or fail tasks
 set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
     started_at = coalesce(started_at, ?2)
 where seq in (select value from json_each(?3))
@@ -154,8 +189,10 @@ select seq, lane, batch, priority, status from tasks where ready = 2 and due_at 
 -- name: early
 select seq, lane, batch, priority, status from tasks where seq in (select value from json_each(?)) and ready = 2
 -- name: promote
-update tasks set ready = 1, status = case status when 'suspended' then 'queued' else status end
-where seq in (select value from json_each(?))
+update tasks
+set ready = 1, away = case status when 'suspended' then away + ?2 else away end,
+    status = case status when 'suspended' then 'queued' else status end
+where seq in (select value from json_each(?1))
 -- name: next_due
 select min(at) from (
     select min(due_at) as at from tasks where ready = 2
@@ -164,12 +201,20 @@ select min(at) from (
 )
 
 -- name: rescuable
-select t.seq, t.id, t.lane, t.batch, t.priority, t.crashes, t.node, t.created_at,
-    max(t.entered_at, coalesce(t.freed_at, 0)), t.started_at
+-- Crashes count while a task gets no further: one that recorded a step in this life begins anew.
+select t.seq, t.id, t.lane, t.batch, t.priority,
+    case when exists (select 1 from steps s where s.task = t.seq and s.claim_no = t.claim_no) then 0 else t.crashes end,
+    t.node, t.created_at,
+    max(t.entered_at, coalesce(t.freed_at, 0)), t.started_at, t.attempt
 from tasks t where t.status = 'running' and t.node in (select value from json_each(?)) order by t.seq
 -- name: rescue
-update tasks set status = 'queued', ready = 1, attempt = attempt + 1, crashes = crashes + 1, node = null
+update tasks
+set status = 'queued', ready = 1, attempt = attempt + 1, node = null, crashes = 1 + case
+    when exists (select 1 from steps s where s.task = tasks.seq and s.claim_no = tasks.claim_no) then 0 else crashes
+end
 where seq in (select value from json_each(?))
+-- name: rescue_leaders
+update tasks set status = 'queued', ready = 1, node = null where seq in (select value from json_each(?))
 -- name: poison
 update tasks
 set status = 'failed', attempt = attempt + 1, crashes = crashes + 1, node = null, finished_at = ?, finished_no = ?,
@@ -194,7 +239,9 @@ set status = case
         when status = 'paused' and seq in (select task from blocked) then 0
         when status = 'paused' and due_at > ?2 then 2
         else 1
-    end
+    end,
+    due_at = case status when 'suspended' then null else due_at end,
+    away = case status when 'suspended' then away + ?2 else away end
 where seq in (select value from json_each(?1))
 returning seq, status
 -- name: rerank
@@ -289,18 +336,24 @@ where tenant in (select value from json_each(?)) and tenant <> '' and waiting_si
   and not exists (select 1 from tasks t where t.program = flows.tenant and t.program is not null)
 -- name: latest_programs
 select id, entered_at, size, attained from programs order by entered_at desc, id limit ?
+-- Each is one JSON list, for there may be very many.
+
 -- name: seqs_claimable
-select seq from (
-    select lane, band, key, seq from tasks indexed by tasks_line where ready = 1 and flow is null
-    union all
-    select lane, band, key, seq from tasks indexed by tasks_ready_flow where ready = 1 and flow is not null
-) order by lane, band, key, seq
+select json_group_array(seq) from (
+    select seq from (
+        select lane, band, key, seq from tasks indexed by tasks_line where ready = 1 and flow is null
+        union all
+        select lane, band, key, seq from tasks indexed by tasks_ready_flow where ready = 1 and flow is not null
+    ) order by lane, band, key, seq
+)
 -- name: seqs_delayed
-select seq from tasks where ready = 2 order by due_at
+select json_group_array(seq) from (select seq from tasks where ready = 2 order by due_at)
 -- name: seqs_held_back
-select seq from tasks where status = 'paused' and ready = 0
-union all select seq from tasks where status = 'suspended' and ready = 0
-union all select seq from tasks where status = 'blocked' and ready = 0
+select json_group_array(seq) from (
+    select seq from tasks where status = 'paused' and ready = 0
+    union all select seq from tasks where status = 'suspended' and ready = 0
+    union all select seq from tasks where status = 'blocked' and ready = 0
+)
 -- name: waiting
 select seq, priority, entered_at, deadline, tenant, standing, program from tasks
 where seq in (select value from json_each(?)) and (ready <> 0 or status in ('paused', 'suspended', 'blocked'))
@@ -358,6 +411,10 @@ select t.seq, t.id, t.type, l.model, t.tenant, t.priority, t.status, t.band, t.k
     (select json_group_array(n.id) from edges e cross join tasks n on n.seq = e.needs where e.task = t.seq),
     (select json_group_array(d.id) from edges e cross join tasks d on d.seq = e.task where e.needs = t.seq)
 from tasks t cross join lanes l on l.id = t.lane left join terms x on x.task = t.seq where {where} order by t.seq limit ?
+-- name: subtasks
+select t.id from (
+    select task from members where grp = ?1 union select task from children where parent = ?1
+) s cross join tasks t on t.seq = s.task order by t.seq limit ?2
 -- name: ids
 select t.seq, t.id from tasks t where {where} order by t.seq limit ?
 -- name: counts
@@ -511,6 +568,8 @@ select t.seq, t.result from terms x cross join tasks t on t.seq = x.task
 where x.result_until <= ?1
   and (t.batch is null or t.finished_no <= coalesce((select b.written_no from batches b where b.id = t.batch), t.finished_no))
   and not exists (select 1 from edges e cross join tasks d on d.seq = e.task where e.needs = t.seq and d.finished_no is null)
+  and not exists (select 1 from members m cross join tasks c on c.seq = m.grp where m.task = t.seq and c.finished_no is null)
+  and not exists (select 1 from children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null)
 order by x.result_until limit ?2
 -- name: forget_results
 update tasks set result = null where seq in (select value from json_each(?))
@@ -518,6 +577,8 @@ update tasks set result = null where seq in (select value from json_each(?))
 update terms set result_until = null, result_expired = 1 where task in (select value from json_each(?))
 -- name: running_claims
 select seq, claim_no from tasks where seq in (select value from json_each(?)) and status = 'running'
+-- name: note_fallback
+update tasks set metadata = json_set(coalesce(metadata, '{}'), '$.fallback', json(?2)) where seq = ?1
 -- name: set_progress
 insert into progress (task, data) values (?, ?) on conflict do update set data = excluded.data
 
@@ -541,7 +602,8 @@ select s.claim_no, s.scope, s.name, s.digest, s.occurrence, s.kind, s.at, s.inpu
     s.content, s.value
 from steps s where s.task = ? order by s.no
 -- name: outline
-select scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost from steps where task = ? order by no
+select scope, name, digest, occurrence, kind, at, input_tokens, output_tokens, cost from steps
+where task = ? and kind not in ('unfinished', 'version') order by no
 -- name: large_steps
 select content, count(*) from steps
 where content is not null and task in (select value from json_each(?)) group by content
@@ -568,8 +630,10 @@ select n from counters where name = 'event'
 insert into reservations (
     id, task, claim_no, step, type, model, endpoint, tenant, node, state, at, input_held, output_held, cost_held
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 'held', ?, ?, ?, ?)
+-- name: bind_reservation
+update reservations set program = ?, tokens_most = ? where id = ?
 -- name: held
-select id, task, tenant, model, input_held, output_held, cost_held from reservations
+select id, task, tenant, model, program, tokens_most, input_held, output_held, cost_held from reservations
 where id in (select value from json_each(?)) and state = 'held'
 -- name: held_by_nodes
 select id from reservations where state = 'held' and node in (select value from json_each(?))
@@ -578,7 +642,7 @@ update reservations
 set state = ?, sent_at = ?, done_at = ?, slice = ?, input_tokens = ?, output_tokens = ?, cost = ?
 where id = ?
 -- name: uncertain
-select id, task, tenant, model, slice, input_held, output_held, cost_held from reservations
+select id, task, tenant, model, slice, program, tokens_most, input_held, output_held, cost_held from reservations
 where id in (select value from json_each(?)) and state = 'uncertain'
 -- name: release
 update reservations set state = 'released', input_tokens = 0, output_tokens = 0, cost = 0
@@ -714,6 +778,86 @@ select seq from tasks where batch = ?1 and finished_no > (select dropped_no from
 -- name: mark_dropped
 update batches set dropped_no = ?2 where id = ?1
 
+-- ---------------------------------------------------------------- groups
+
+-- name: open_group
+insert into groups (id, places, stops) values (?, ?, ?)
+-- name: group
+select g.id, g.total, g.open, g.completed, g.failed, g.cancelled,
+    (select node from members where task = g.stopped_by), g.places, g.closed, g.stops
+from groups g where g.id = ?
+-- name: group_of
+select grp, node from members where task = ?
+-- name: members
+select t.seq, t.id, m.node, t.type, t.status, m.stops, t.attempt, t.created_at, t.freed_at, t.started_at, t.finished_at,
+    t.finished_no, t.input_tokens, t.output_tokens, t.cost, t.error, m.undo
+from members m cross join tasks t on t.seq = m.task where m.grp = ? and m.task > ? order by m.task limit ?
+-- name: members_named
+select t.seq, t.id, m.node, t.type, t.status, m.stops, t.attempt, t.created_at, t.freed_at, t.started_at, t.finished_at,
+    t.finished_no, t.input_tokens, t.output_tokens, t.cost, t.error, m.undo
+from members m cross join tasks t on t.seq = m.task
+where m.grp = ? and m.node in (select value from json_each(?)) order by m.task
+-- name: undoable
+select t.seq, t.id, m.node, t.type, t.status, m.stops, t.attempt, t.created_at, t.freed_at, t.started_at, t.finished_at,
+    t.finished_no, t.input_tokens, t.output_tokens, t.cost, t.error, m.undo
+from members m cross join tasks t on t.seq = m.task
+where m.grp = ? and m.undo is not null and t.status = 'completed' order by t.finished_no desc
+-- name: member_ids
+select m.node, t.id from members m cross join tasks t on t.seq = m.task where m.grp = ? order by m.task
+-- name: member_needs
+select m.node, n.node from members m cross join edges e on e.task = m.task cross join members n on n.task = e.needs
+where m.grp = ? and n.grp = m.grp order by m.task, e.place
+-- name: inputs_of
+select e.task, n.id, n.status, n.result from edges e cross join tasks n on n.seq = e.needs
+where e.task in (select value from json_each(?)) order by e.task, e.place
+-- name: join_group
+insert into members (task, grp, node, stops, undo) values (?, ?, ?, ?, ?)
+-- name: joined
+select seq, status, lane, batch, priority, created_at, finished_no from tasks where seq in (select value from json_each(?))
+-- name: grow_group
+update groups set total = total + ?2, open = open + ?2 where id = ?1
+-- name: members_among
+select task, grp, stops from members where task in (select value from json_each(?))
+-- name: count_group
+update groups set open = open - ?2, completed = completed + ?3, failed = failed + ?4, cancelled = cancelled + ?5
+where id = ?1 returning open, closed
+-- name: stop_group
+update groups set stopped_by = ?2 where id = ?1
+-- name: leading
+select id from groups where id in (select value from json_each(?)) and closed = 0
+-- name: leaders_among
+select id from groups where id in (select value from json_each(?))
+-- name: close_groups
+update groups set closed = 1 where id in (select value from json_each(?)) and closed = 0
+-- name: open_members
+select t.seq, t.id, t.status, t.lane, t.batch, t.priority from members m cross join tasks t on t.seq = m.task
+where m.grp in (select value from json_each(?)) and t.finished_no is null order by t.seq
+-- name: need_place
+insert into places (task, grp, turn, state) values (?, ?, ?, ?)
+-- name: block_once_more
+update blocked set waits_for = waits_for + 1 where task in (select value from json_each(?))
+-- name: hold_back
+update tasks set status = 'blocked', ready = 0 where seq in (select value from json_each(?))
+-- name: give_places
+delete from places where task in (select value from json_each(?)) returning grp, state
+-- name: free_places
+update groups set taken = taken - ?2 where id = ?1
+-- name: next_for_place
+update places set state = 1 where task in (select value from json_each(?)) and state = 0 returning grp
+-- name: take_places
+update places set state = 2
+where task in (
+    select p.task from places p where p.grp = ?1 and p.state = 1 order by p.turn, p.task
+    limit max(0, (select g.places - g.taken from groups g where g.id = ?1))
+)
+returning task
+-- name: places_taken
+update groups set taken = taken + ?2 where id = ?1
+-- name: forget_groups
+delete from groups where id in (select value from json_each(?))
+-- name: forget_members
+delete from members where task in (select value from json_each(?))
+
 -- ---------------------------------------------------------------- pruning and looking after
 
 -- name: ended_tasks
@@ -721,6 +865,8 @@ select t.seq, t.batch, t.lane, t.status, t.priority from tasks t
 where t.finished_at < ?1
   and (t.batch is null or t.finished_no <= coalesce((select b.written_no from batches b where b.id = t.batch), t.finished_no))
   and not exists (select 1 from edges e cross join tasks d on d.seq = e.task where e.needs = t.seq and d.finished_no is null)
+  and not exists (select 1 from members m cross join tasks c on c.seq = m.grp where m.task = t.seq and c.finished_no is null)
+  and not exists (select 1 from children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null)
 order by t.finished_at limit ?2
 -- name: forget_tasks
 delete from tasks where seq in (select value from json_each(?))
@@ -756,7 +902,7 @@ select tenant, digest, content from cache where expires_at <= ? order by expires
 -- name: oldest_cache
 select tenant, digest, content from (
     select cache.rowid as no, tenant, digest, content,
-           sum(coalesce(length(value), 0) + coalesce(length(contents.body), 0))
+           sum(coalesce(length(value), 0) + coalesce(contents.size, length(contents.body), 0))
                over (order by cache.rowid desc) as bytes
     from cache left join contents on contents.hash = cache.content
 )
@@ -775,6 +921,7 @@ union all select 'contents', count(*) from contents
 union all select 'content_bytes', coalesce(sum(length(body)), 0) from contents
 union all select 'cached', count(*) from cache
 union all select 'batches', count(*) from batches
+union all select 'checkpoints', count(*) from checkpoints
 
 -- ---------------------------------------------------------------- what verify asks: each row found is a fault
 
@@ -803,14 +950,39 @@ select printf('task %s is %s and waits for %s others, but %s of them have not co
     coalesce(b.waits_for, 'no'),
     (select count(*) from edges e cross join tasks n on n.seq = e.needs where e.task = t.seq and n.status <> 'completed'))
 from tasks t left join blocked b on b.task = t.seq
-where (t.status = 'blocked' or b.task is not null) and b.waits_for is not (
-    select nullif(count(*), 0) from edges e cross join tasks n on n.seq = e.needs
-    where e.task = t.seq and n.status <> 'completed'
+where (t.status = 'blocked' or b.task is not null) and b.waits_for is not nullif(
+    (select count(*) from edges e cross join tasks n on n.seq = e.needs where e.task = t.seq and n.status <> 'completed')
+    + (select count(*) from places p where p.task = t.seq and p.state < 2), 0
 ) limit 20
 -- name: verify_blocked_count
 select printf('the store counts %s tasks that wait for others, but there are %s', c.n, found)
 from counters c, (select count(*) as found from blocked)
 where c.name = 'blocked' and c.n <> found
+-- name: verify_groups
+select printf('group %s counts %s members, %s of them open, and %s places taken, but there are %s, %s and %s',
+    g.id, g.total, g.open, g.taken, count(m.task), coalesce(sum(t.finished_no is null), 0), coalesce(sum(p.state = 2), 0))
+from groups g left join members m on m.grp = g.id left join tasks t on t.seq = m.task left join places p on p.task = m.task
+where g.closed = 0 group by g.id
+having g.total <> count(m.task) or g.open <> coalesce(sum(t.finished_no is null), 0)
+    or g.taken <> coalesce(sum(p.state = 2), 0) limit 20
+-- name: verify_group_counts
+select printf('the store counts %s %s that have not ended, but there are %s', c.n, c.name, found)
+from counters c, (
+    select 'members' as name, count(*) as found from members m cross join tasks t on t.seq = m.task where t.finished_no is null
+    union all select 'groups', count(*) from groups where closed = 0
+    union all select 'places', count(*) from places
+) f on f.name = c.name where c.n <> found
+-- name: verify_waits
+select printf('task %s has ended, but %s', t.id, kind)
+from (
+    select task, 'waits for ' || what as kind from awaits union all select task, 'keeps event ' || name from mail
+) cross join tasks t on t.seq = task where t.finished_no is not null limit 20
+-- name: verify_wait_counts
+select printf('the store counts %s rows of %s, but there are %s', c.n, c.name, found)
+from counters c, (
+    select 'awaits' as name, count(*) as found from awaits union all select 'mail', count(*) from mail
+    union all select 'children', count(*) from children
+) f on f.name = c.name where c.n <> found
 -- name: verify_expiring
 select printf('the store counts %s tasks that may expire, but there are %s', c.n, found)
 from counters c, (select count(*) as found from terms where pending > 0)
@@ -820,15 +992,29 @@ select printf('%s tells of task number %s, which does not exist', kind, task)
 from (
     select 'a dependency' as kind, task from edges union all select 'a tag', task from task_tags
     union all select 'a term', task from terms union all select 'a progress', task from progress
+    union all select 'a group', id from groups union all select 'a membership', task from members
+    union all select 'a wait', task from awaits union all select 'an event for a task', task from mail
+    union all select 'a child', task from children
 ) where task not in (select seq from tasks) limit 20
 -- name: verify_contents
+with recursive listed (whole, at, part) as (
+    select hash, 1, lower(hex(substr(body, 1, 16))) from contents where size is not null
+    union all
+    select whole, at + 16, lower(hex(substr(body, at + 16, 16)))
+    from listed join contents on hash = whole where at + 16 < length(body)
+)
 select printf('large value %s is named %s times, not %s', hash, sum(named), sum(refs))
 from (
     select hash, refs, 0 as named from contents
     union all select content, 0, 1 from steps where content is not null
     union all select content, 0, 1 from cache where content is not null
+    union all select content, 0, 1 from checkpoints where content is not null
+    union all select content, 0, 1 from checkpoint_tails where content is not null
+    union all select content, 0, 1 from checkpoint_writes where content is not null
     union all select substr(payload, 2), 0, 1 from tasks where payload like '@%'
     union all select substr(result, 2), 0, 1 from tasks where result like '@%'
+    union all select part, 0, 1 from listed
+    union all select substr(data, 2), 0, 1 from mail where data like '@%'
 )
 group by hash having sum(named) <> sum(refs) limit 20
 -- name: verify_lanes
@@ -942,3 +1128,335 @@ select id, tenant, status, created_at, batch, body from gateway_orders
 where status not in ('completed', 'failed', 'expired', 'cancelled') order by id
 -- name: put_order
 insert or replace into gateway_orders (id, tenant, status, created_at, batch, body) values (?, ?, ?, ?, ?, ?)
+
+-- ---------------------------------------------------------------- checkpoints of graphs
+
+-- name: touch_thread
+insert into checkpoint_threads (id, created_at, touched_at, expires_at) values (?1, ?2, ?2, ?3)
+on conflict (id) do update set touched_at = excluded.touched_at, expires_at = excluded.expires_at
+returning no
+-- name: find_space
+select no from checkpoint_spaces where thread = ? and ns = ?
+-- name: add_space
+insert into checkpoint_spaces (thread, ns) values (?, ?) returning no
+-- name: space_named
+select s.no from checkpoint_threads t join checkpoint_spaces s on s.thread = t.no where t.id = ? and s.ns = ?
+-- name: spaces_of_threads
+select s.no, s.ns from checkpoint_threads t join checkpoint_spaces s on s.thread = t.no
+where t.id in (select value from json_each(?)) order by s.no
+-- name: spaces_named
+select no from checkpoint_spaces where ns = ?
+-- name: checkpoint_threads
+select t.id, t.created_at, t.touched_at, t.expires_at,
+    (select count(*) from checkpoint_spaces s join checkpoints c on c.space = s.no where s.thread = t.no),
+    (select json_group_array(s.ns) from checkpoint_spaces s where s.thread = t.no)
+from checkpoint_threads t where t.id >= ?1 and t.id < ?1 || char(1114111) and t.id > ?2 order by t.id limit ?3
+
+-- name: checkpoint_at
+select no from checkpoints where space = ? and id = ?
+-- name: newest_checkpoint
+select no from checkpoints where space = ? order by id desc limit 1
+-- name: list_checkpoints_of_space
+select no, space, id, metadata_type, metadata from checkpoints
+where space = ?1 and id >= ?2 and id < ?3 order by id desc limit ?4
+-- name: list_checkpoints_of_spaces
+select no, space, id, metadata_type, metadata from checkpoints
+where space in (select value from json_each(?1)) and id >= ?2 and id < ?3 and (id, space) < (?4, ?5)
+order by id desc, space desc limit ?6
+-- name: list_checkpoints
+select no, space, id, metadata_type, metadata from checkpoints
+where id >= ?1 and id < ?2 and (id, space) < (?3, ?4) order by id desc, space desc limit ?5
+-- name: checkpoint_rows
+select c.no, c.space, t.id, s.ns, c.id, c.parent, c.type, c.content, c.body, c.metadata_type, c.metadata
+from checkpoints c join checkpoint_spaces s on s.no = c.space join checkpoint_threads t on t.no = s.thread
+where c.no in (select value from json_each(?)) order by c.id desc, c.space desc
+-- name: values_of_checkpoints
+select u.checkpoint, v.channel, v.type, v.head, v.log, v.length, v.body
+from checkpoint_uses u join checkpoint_values v on v.no = u.value
+where u.checkpoint in (select value from json_each(?))
+-- name: values_numbered
+select no, channel, type, head, log, length, body from checkpoint_values
+where no in (select value from json_each(?))
+-- name: tails
+select log, content, body from checkpoint_tails where log = ? and start < ? order by start
+-- name: writes_of_checkpoints
+select checkpoint, task, idx, channel, type, head, content, body, path from checkpoint_writes
+where space = ? and checkpoint in (select value from json_each(?)) order by path, task, idx
+-- name: writes_to_channels
+select checkpoint, task, idx, channel, type, head, content, body, path from checkpoint_writes
+where space = ? and checkpoint in (select value from json_each(?)) and channel in (select value from json_each(?))
+order by path, task, idx
+-- name: ancestors
+with recursive chain (depth, no, id, parent) as (
+    select 0, no, id, parent from checkpoints where space = ?1 and id = ?2
+    union all
+    select chain.depth + 1, c.no, c.id, c.parent
+    from chain join checkpoints c on c.space = ?1 and c.id = chain.parent where chain.depth < ?3
+)
+select no, id, parent from chain order by depth
+-- name: values_of_channels
+select u.checkpoint, v.channel, v.no from checkpoint_uses u join checkpoint_values v on v.no = u.value
+where u.checkpoint in (select value from json_each(?)) and v.channel in (select value from json_each(?))
+
+-- name: add_checkpoint
+insert into checkpoints (space, id, parent, run, rebuilt, metadata_type, metadata, type, content, body)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning no
+-- name: logs_of_parent
+select v.channel, l.no, l.length, l.digest
+from checkpoints c join checkpoint_uses u on u.checkpoint = c.no join checkpoint_values v on v.no = u.value
+join checkpoint_logs l on l.no = v.log and l.length = v.length
+where c.space = ? and c.id = ? and v.channel in (select value from json_each(?))
+-- name: add_value
+insert into checkpoint_values (space, channel, version, type, head, log, length, body) values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict do nothing
+-- name: take_value
+select no, log from checkpoint_values where space = ? and channel = ? and version = ?
+-- name: replace_value
+update checkpoint_values set type = ?2, head = ?3, log = ?4, length = ?5, body = ?6 where no = ?1
+-- name: use_values
+insert or ignore into checkpoint_uses (checkpoint, value)
+select ?1, v.no from json_each(?3) p cross join checkpoint_values v
+    on v.space = ?2 and v.channel = json_extract(p.value, '$[0]') and v.version = json_extract(p.value, '$[1]')
+-- name: add_log
+insert into checkpoint_logs (refs, length, digest) values (1, ?, ?) returning no
+-- name: extend_log
+update checkpoint_logs set refs = refs + 1, length = ?2, digest = ?3 where no = ?1
+-- name: share_log
+update checkpoint_logs set refs = refs + ?2 where no = ?1
+-- name: drop_log
+update checkpoint_logs set refs = refs - ?2 where no = ?1
+-- name: forget_logs
+delete from checkpoint_logs where refs <= 0 and no in (select value from json_each(?)) returning no
+-- name: forget_tails
+delete from checkpoint_tails where log in (select value from json_each(?)) returning content
+-- name: add_tail
+insert into checkpoint_tails (log, start, content, body) values (?, ?, ?, ?)
+-- name: find_write
+select no, content from checkpoint_writes where space = ? and checkpoint = ? and task = ? and idx = ?
+-- name: add_write
+insert into checkpoint_writes (space, checkpoint, task, idx, path, channel, type, head, content, body)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: forget_write
+delete from checkpoint_writes where no = ?
+-- name: share_content
+update contents set refs = refs + ?2 where hash = ?1
+
+-- name: forget_checkpoints
+delete from checkpoints where no in (select value from json_each(?)) returning content
+-- name: forget_uses
+delete from checkpoint_uses where checkpoint in (select value from json_each(?))
+-- name: forget_writes_of
+delete from checkpoint_writes where space = ? and checkpoint in (select value from json_each(?)) returning content
+-- name: forget_stray_writes
+delete from checkpoint_writes where space = ?1 and checkpoint < ?2
+    and not exists (select 1 from checkpoints c where c.space = ?1 and c.id = checkpoint_writes.checkpoint)
+returning content
+-- name: forget_unused_values
+delete from checkpoint_values where space = ?1
+    and no not in (
+        select u.value from checkpoints c join checkpoint_uses u on u.checkpoint = c.no where c.space = ?1
+    )
+returning log
+-- name: checkpoints_of_space
+select no, id from checkpoints where space = ? order by id desc
+-- name: rebuilt_of
+select rebuilt from checkpoints where no = ?
+-- name: checkpoints_of_runs
+select c.no, c.space, c.id, s.thread from checkpoints c join checkpoint_spaces s on s.no = c.space
+where c.run in (select value from json_each(?))
+-- name: robbed_threads
+select distinct t.id
+from checkpoints c join checkpoint_spaces s on s.no = c.space join checkpoint_threads t on t.no = s.thread
+where c.space = ?1 and c.rebuilt is not null and c.parent in (select value from json_each(?2))
+-- name: forget_space_writes
+delete from checkpoint_writes where space in (select value from json_each(?)) returning content
+-- name: forget_space_uses
+delete from checkpoint_uses
+where checkpoint in (select no from checkpoints where space in (select value from json_each(?)))
+-- name: forget_space_checkpoints
+delete from checkpoints where space in (select value from json_each(?)) returning content
+-- name: forget_space_values
+delete from checkpoint_values where space in (select value from json_each(?)) returning log
+-- name: forget_spaces
+delete from checkpoint_spaces where no in (select value from json_each(?))
+-- name: forget_threads
+delete from checkpoint_threads where id in (select value from json_each(?))
+-- name: forget_empty_threads
+delete from checkpoint_threads where no in (select value from json_each(?))
+    and not exists (
+        select 1 from checkpoint_spaces s where s.thread = checkpoint_threads.no and (
+            exists (select 1 from checkpoints c where c.space = s.no)
+            or exists (select 1 from checkpoint_writes w where w.space = s.no)
+        )
+    )
+returning no
+-- name: forget_spaces_of_threads
+delete from checkpoint_spaces where thread in (select value from json_each(?))
+-- name: idle_threads
+select id from checkpoint_threads where expires_at <= ? order by expires_at limit ?
+
+-- name: common_checkpoints
+select c.no, c.id from checkpoints c join checkpoints o on o.space = ?1 and o.id = c.id where c.space = ?2
+-- name: copy_values
+insert into checkpoint_values (space, channel, version, type, head, log, length, body)
+select ?2, channel, version, type, head, log, length, body from checkpoint_values where space = ?1 order by no
+on conflict do nothing returning log
+-- name: copy_checkpoints
+insert into checkpoints (space, id, parent, run, rebuilt, metadata_type, metadata, type, content, body)
+select ?2, id, parent, run, rebuilt, metadata_type, metadata, type, content, body
+from checkpoints where space = ?1 order by no returning content
+-- name: copy_uses
+insert or ignore into checkpoint_uses (checkpoint, value)
+select n.no, m.no
+from checkpoints c join checkpoint_uses u on u.checkpoint = c.no join checkpoint_values v on v.no = u.value
+join checkpoints n on n.space = ?2 and n.id = c.id
+join checkpoint_values m on m.space = ?2 and m.channel = v.channel and m.version = v.version
+where c.space = ?1
+-- name: writes_there
+select distinct checkpoint from checkpoint_writes where space = ?
+-- name: copy_writes
+insert into checkpoint_writes (space, checkpoint, task, idx, path, channel, type, head, content, body)
+select ?2, checkpoint, task, idx, path, channel, type, head, content, body
+from checkpoint_writes where space = ?1 order by no returning content
+
+-- name: verify_checkpoint_logs
+select printf('log %s of checkpoints is named %s times, not %s', no, sum(named), sum(refs))
+from (
+    select no, refs, 0 as named from checkpoint_logs
+    union all select log, 0, 1 from checkpoint_values where log is not null
+)
+group by no having sum(named) <> sum(refs) limit 20
+-- name: verify_checkpoint_lengths
+select printf('log %s of checkpoints has no byte %s of %s', l.no, v.length, l.length)
+from checkpoint_values v left join checkpoint_logs l on l.no = v.log
+where v.log is not null and (l.no is null or v.length > l.length) limit 20
+-- name: verify_checkpoint_tails
+select printf('a tail belongs to log %s of checkpoints, which does not exist', t.log)
+from checkpoint_tails t where not exists (select 1 from checkpoint_logs l where l.no = t.log) limit 20
+-- name: verify_checkpoint_uses
+select printf('checkpoint number %s has value number %s, and one of them does not exist', u.checkpoint, u.value)
+from checkpoint_uses u
+where not exists (select 1 from checkpoints c where c.no = u.checkpoint)
+   or not exists (select 1 from checkpoint_values v where v.no = u.value) limit 20
+-- name: verify_checkpoint_spaces
+select printf('%s belongs to namespace number %s, which does not exist', kind, space)
+from (
+    select 'a checkpoint' as kind, space from checkpoints union all select 'a value', space from checkpoint_values
+    union all select 'a pending write', space from checkpoint_writes
+) where space not in (select s.no from checkpoint_spaces s join checkpoint_threads t on t.no = s.thread) limit 20
+
+-- ---------------------------------------------------------------- durable waits
+
+-- name: wait_again
+update awaits set woken = 0, until = ?3, question = ?4 where task = ?1 and what = ?2
+-- name: add_await
+insert into awaits (task, what, asked_at, until, question) values (?, ?, ?, ?, ?)
+-- name: end_await
+delete from awaits where task = ? and what = ?
+-- name: awaiting
+select a.task, a.what, t.status, t.lane, t.batch, t.priority
+from json_each(?) w cross join awaits a on a.what = w.value cross join tasks t on t.seq = a.task
+-- name: awaiting_of_task
+select a.task, a.what, t.status, t.lane, t.batch, t.priority
+from awaits a cross join tasks t on t.seq = a.task where a.task = ? and a.what = ?
+-- name: mark_woken
+update awaits set woken = 1 where task = ? and what = ?
+-- name: wake
+update tasks set status = 'queued', ready = 1, due_at = null, away = away + ?2
+where seq in (select value from json_each(?1))
+-- name: woken
+select a.task, a.what from awaits a cross join tasks t on t.seq = a.task where a.woken = 1 and t.status = 'running'
+-- name: woken_among
+select distinct task from awaits where woken = 1 and task in (select value from json_each(?))
+-- name: look_again
+update awaits set woken = 0 where woken = 1 and task in (select value from json_each(?))
+-- name: put_away
+update tasks set away = away - ? where seq = ? and status = 'suspended'
+-- name: seconds_away
+select coalesce(sum(away), 0.0) from tasks where seq in (select value from json_each(?))
+-- name: cancels_asked
+select t.seq, t.id, t.status, t.lane, t.batch, t.priority from json_each(?) s cross join tasks t on t.seq = s.value
+where t.status <> 'running' and t.finished_no is null
+  and exists (select 1 from controls c where c.task = t.seq and c.kind = 'cancel')
+-- name: drop_awaits
+delete from awaits where task in (select value from json_each(?))
+-- name: drop_mail
+delete from mail where task in (select value from json_each(?)) returning data
+-- name: oldest_letter
+select no, at, data, sender from mail where task = ? and name = ? order by no limit 1
+-- name: drop_letter
+delete from mail where no = ?
+-- name: count_mail
+select count(*) from (select 1 from mail where task = ? limit ?)
+-- name: add_letter
+insert into mail (task, name, at, data, sender) values (?, ?, ?, ?, ?) returning no
+-- name: status_of
+select seq, status from tasks where seq = ?
+-- name: awaits_of_task
+select t.seq, t.id, t.type, t.tenant, t.status, a.what, a.asked_at, a.until, a.question,
+    exists (select 1 from mail m where m.task = a.task and 'event:' || m.name = a.what)
+from awaits a cross join tasks t on t.seq = a.task where a.task = ? order by a.what
+-- name: approvals
+select t.seq, t.id, t.type, t.tenant, t.status, a.what, a.asked_at, a.until, a.question, 0
+from awaits a cross join tasks t on t.seq = a.task
+where a.question is not null and a.asked_at > ?2 and (?1 is null or t.tenant = ?1)
+  and not exists (select 1 from mail m where m.task = a.task and 'event:' || m.name = a.what)
+order by a.asked_at, a.task limit ?3
+-- name: adopt
+insert into children (task, parent, detached) values (?, ?, ?)
+-- name: children
+select t.id, c.detached from children c cross join tasks t on t.seq = c.task where c.parent = ? order by c.task limit ?
+-- name: parent
+select p.id from children c cross join tasks p on p.seq = c.parent where c.task = ?
+-- name: open_children
+select t.seq, t.id, t.status, t.lane, t.batch, t.priority from children c cross join tasks t on t.seq = c.task
+where c.parent in (select value from json_each(?)) and c.detached = 0 and t.finished_no is null order by t.seq
+-- name: forget_children
+delete from children where task in (select value from json_each(?1)) or parent in (select value from json_each(?1))
+
+-- ---------------------------------------------------------------- budgets of programs
+
+-- name: open_budget
+insert into program_budgets (program, name, "limit", max_tokens, within)
+select ?1, ?2, ?3, ?4, (select program from program_budgets where program = ?5)
+where ?3 is not null or ?4 is not null or exists (select 1 from program_budgets where program = ?5)
+on conflict do nothing
+-- name: program_budgets
+-- `depth`: how many of those asked for are inside of it.
+with recursive around (program, depth) as (
+    select value, 0 from json_each(?)
+    union
+    select b.within, a.depth + 1 from around a join program_budgets b on b.program = a.program where b.within is not null
+)
+select b.program, b.name, b."limit", b.max_tokens, b.within, b.spent, b.uncertain, b.tokens, b.uncertain_tokens
+from program_budgets b join (select program, max(depth) as depth from around group by program) a on a.program = b.program
+order by a.depth desc, b.program
+-- name: book_budget
+with recursive around (program) as (
+    select ?1
+    union
+    select b.within from around a join program_budgets b on b.program = a.program where b.within is not null
+)
+update program_budgets
+set spent = spent + ?2, uncertain = uncertain + ?3, tokens = tokens + ?4, uncertain_tokens = uncertain_tokens + ?5
+where program in (select program from around)
+-- name: programs_over
+select p.value from json_each(?) p
+where not exists (
+        select 1 from tasks t indexed by tasks_program_open
+        where t.program = p.value and t.program is not null and t.finished_no is null
+    )
+    and not exists (select 1 from tasks t where t.id = p.value and t.finished_no is null)
+-- name: budgets_led_by
+select b.program from program_budgets b
+where b.program in (select t.id from tasks t where t.seq in (select value from json_each(?)))
+-- name: forget_budgets
+delete from program_budgets
+where program in (select value from json_each(?))
+    and not exists (select 1 from tasks t where t.program = program_budgets.program and t.program is not null)
+    and not exists (select 1 from tasks t where t.id = program_budgets.program)
+-- name: verify_budgets
+select printf('the budget of program "%s" has %s pico-dollars booked, less than the %s of its reservations',
+    b.program, b.spent + b.uncertain, sum(r.cost))
+from program_budgets b join reservations r on r.program = b.program and r.state in ('settled', 'uncertain')
+group by b.program having b.spent + b.uncertain < sum(r.cost) limit 20

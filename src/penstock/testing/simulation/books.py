@@ -36,11 +36,13 @@ class Entry:
 
 @dataclass(slots=True)
 class Books:
-    """`budget` in pico-dollars, judged only while `strict_money`; `say(kind, text)` is told of every verb."""
+    """`budget` in pico-dollars, judged only while `strict_money`; `say(kind, text)` is told of every verb.
+    `waits`: tasks were suspended or had children, so that the end of one may move others."""
 
     say: Callable[[str, str], None]
     budget: int | None = None
     strict_money: bool = True
+    waits: bool = False
     tasks: dict[int, Entry] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
     breaches: list[str] = field(default_factory=list)
@@ -178,11 +180,15 @@ class WatchedTransaction:
     def finish(self, ends: Sequence[Finish]) -> list[Ended]:
         outcomes: list[Ended] = self._inner.finish(ends)
         self._notes.append(lambda: self._books.finished(ends, outcomes))
+        self._follow("finish")
         return outcomes
 
     def put_back(self, returns: Sequence[PutBack]) -> list[bool]:
         outcomes: list[bool] = self._inner.put_back(returns)
         self._notes.append(lambda: self._books.returned(returns, outcomes))
+        if any(back.status is TaskStatus.SUSPENDED for back in returns):
+            self._books.waits = True
+        self._follow("put_back")
         return outcomes
 
     def record(self, steps: Sequence[StepRecord]) -> list[bool]:
@@ -220,6 +226,24 @@ class WatchedTransaction:
         count: int = self._inner.resume(where, now)
         self._synchronise("resume")
         return count
+
+    def promote(self, now: float, limit: int = 1000, early: Sequence[int] = ()) -> Rescued:
+        promoted: Rescued = self._inner.promote(now, limit, early)
+        self._follow("promote")
+        return promoted
+
+    def deliver(self, id: str, name: str, data: str | None, sender: str, now: float) -> Any:
+        outcome = self._inner.deliver(id, name, data, sender, now)
+        self._follow("deliver")
+        return outcome
+
+    def adopt(self, parent: int, child: int, detached: bool = False) -> None:
+        self._books.waits = True
+        self._inner.adopt(parent, child, detached)
+
+    def _follow(self, verb: str) -> None:
+        if self._books.waits:
+            self._synchronise(verb)
 
     def _synchronise(self, verb: str) -> None:
         found = {

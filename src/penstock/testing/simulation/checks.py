@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from penstock.manager import Manager
 from penstock.model.clock import Clock
-from penstock.stores.contract import Store
+from penstock.model.task import TaskView
+from penstock.stores.contract import Reader, Store, TaskFilter
 from penstock.testing.simulation.books import Books
 from penstock.testing.simulation.provider import Provider
 
@@ -47,6 +49,8 @@ def last_faults(
         if store.read(lambda reader: reader.task(id)) is None:  # noqa: B023 (called at once)
             yield f"1: {name} was acknowledged and is gone"
     yield from (f"store: {fault}" for fault in store.verify())
+    named = Counter(known for view in store.read(_all_tasks) if (known := _name_of(view)))
+    yield from (f"3: {one} is there {count} times" for one, count in named.items() if count > 1)
     held = store.read(lambda reader: reader.reservations(["held"], 10_000))
     if held or books.held:
         yield f"4: reservations {[one.id for one in held] or sorted(books.held)} are held at the end"
@@ -55,6 +59,15 @@ def last_faults(
         yield f"4: the store says {spent} were spent, its settlements {books.spent}"
     if capped and provider.bill.pico > spent:
         yield f"4: the provider billed {provider.bill.pico}, booked are {spent}"
+
+
+def _all_tasks(reader: Reader) -> list[TaskView]:
+    return reader.tasks(TaskFilter(), limit=10_000)
+
+
+def _name_of(view: TaskView) -> str | None:
+    name: str | None = view.payload.get("name") if isinstance(view.payload, dict) else None
+    return name
 
 
 def waiting_lines(store: Store, nodes: Sequence[Any]) -> str:

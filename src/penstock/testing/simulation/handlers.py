@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from penstock.errors import EventTimeout
 from penstock.llm.endpoint import Endpoint
 from penstock.manager import Manager
+from penstock.model.options import TaskOptions
 from penstock.runtime.client import ModelClient
 from penstock.runtime.context import TaskContext
 from penstock.testing.simulation.provider import BASE_URL, PATH, Provider
@@ -18,7 +20,7 @@ class Handlers:
     def __init__(self, manager: Manager, provider: Provider) -> None:
         self._manager, self._provider = manager, provider
         self._client: ModelClient | None = None
-        for type in ("agent", "gather", "failing"):
+        for type in ("agent", "gather", "failing", "durable"):
             manager.register(type, getattr(self, type), model=lambda data: data["model"])
         for type in ("noop", "slow", "plain"):
             manager.register(type, getattr(self, type))
@@ -75,6 +77,32 @@ class Handlers:
         for step in range(data["steps"]):
             await context.step("work", _work, step, data["seconds"])
         return int(data["steps"])
+
+    async def durable(self, context: TaskContext) -> list[Any]:
+        """Sleeps, waits for an event and for children, beside each other and one after the other."""
+        data = context.data
+        said: list[Any] = [await self.chat(data, "first")]
+        await context.sleep(data["seconds"] * 3)
+        kids = [
+            await context.start_child("noop", {"name": f"{data['name']}/kid {number}"})
+            for number in range(data["steps"] % 3)
+        ]
+        child = {**data, "name": f"{data['name']}/child", "steps": 1}
+        said += await context.gather(
+            self._event(context, data["seconds"] * 8),
+            context.child("agent", child, options=TaskOptions(max_retries=9, timeout=60.0)),
+            *[kid.result() for kid in kids],
+        )
+        if context.attempt <= data["fails"]:
+            raise RuntimeError(f"simulated failure {context.attempt}")
+        await context.sleep(data["seconds"] / 10)
+        return [*said, await self.chat(data, "last")]
+
+    async def _event(self, context: TaskContext, timeout: float) -> Any:
+        try:
+            return await context.wait_for_event("go", timeout)
+        except EventTimeout:
+            return "nothing came"
 
 
 async def _work(step: int, seconds: float) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal
 
@@ -22,7 +22,8 @@ FaultKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One task: `at` seconds after the start; `data` tells its handler what to do."""
+    """One task: `at` seconds after the start; `data` tells its handler what to do. An event is sent
+    to it `event_after` seconds after it was acknowledged."""
 
     at: float
     name: str
@@ -30,6 +31,7 @@ class Plan:
     data: dict[str, Any]
     details: dict[str, Any]
     options: dict[str, Any]
+    event_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def draw(seed: int) -> Scenario:
         settings=settings,
         weather=Weather() if shares else _weather(chance, span),
         windows=windows,
-        plans=_backlog(chance) if shares else _plans(chance, span, capped),
+        plans=_backlog(chance) if shares else _with_waits(seed, _plans(chance, span, capped)),
         faults=faults,
         capped=capped,
         shares=shares,
@@ -188,6 +190,19 @@ def _plan(chance: Random, number: int, at: float, capped: bool) -> Plan:
         "longest_delay": 3.0,
     }
     return Plan(at, name, type, data, details, options)
+
+
+def _with_waits(seed: int, plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
+    """In some scenarios some agents sleep, wait for events and start children."""
+    chance = Random(f"{seed}:waits")
+    if chance.random() < 0.6:
+        return plans
+    return tuple(
+        replace(plan, type="durable", event_after=chance.uniform(0.0, 25.0))
+        if plan.type in ("agent", "slow") and chance.random() < 0.6
+        else plan
+        for plan in plans
+    )
 
 
 def _backlog(chance: Random) -> tuple[Plan, ...]:

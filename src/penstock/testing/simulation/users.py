@@ -48,7 +48,16 @@ class Users:
             return
         self._waiting.pop(plan.name, None)
         self.acknowledged.setdefault(plan.name, id)
+        if plan.event_after is not None:
+            self._loop.in_world(plan.event_after, self._send_event, id, plan.name)
         self._say("acknowledged", plan.name)
+
+    def _send_event(self, id: str, name: str) -> None:
+        """Once; whether anybody is there to take it, and whether it comes too late, is not known."""
+        node = self._nodes.current
+        if node is not None:
+            self._say("event", name)
+            self.ask(node, node.manager.send_event(id, "go", {"to": name}))
 
     def ask(self, node: Node, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Ask a node for something; a refusal is noted."""

@@ -1,0 +1,1 @@
+"""Other libraries on Penstock; each is imported inside its own folder only."""
