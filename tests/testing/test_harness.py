@@ -340,3 +340,22 @@ async def test_built_in_types_under_the_harness(harness, provider):
         )
         (task,) = await harness.drain()
         assert task.result["category"] == "good"
+
+
+async def test_who_only_waits_is_not_to_blame_for_crashes(harness):
+    async def parent(context):
+        return await context.wait_for_event("go")
+
+    async with harness:
+        harness.manager.register_type("parent", parent)
+        id = await harness.manager.submit_task("parent")
+        for _ in range(4):
+            running = asyncio.create_task(harness.drain())
+            while harness.manager.get_task(id).status is not TaskStatus.RUNNING:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            running.cancel()
+            await harness.crash_and_restart()
+        await harness.manager.send_event(id, "go", 1)
+        (task,) = await harness.drain()
+        assert task.result == 1

@@ -201,16 +201,22 @@ select min(at) from (
 )
 
 -- name: rescuable
--- Crashes count while a task gets no further: one that recorded a step in this life begins anew.
+-- Crashes count while a task gets no further: one that recorded a step in this life, or waits for others, begins anew.
 select t.seq, t.id, t.lane, t.batch, t.priority,
-    case when exists (select 1 from steps s where s.task = t.seq and s.claim_no = t.claim_no) then 0 else t.crashes end,
+    case
+        when exists (select 1 from steps s where s.task = t.seq and s.claim_no = t.claim_no)
+            or exists (select 1 from awaits a where a.task = t.seq) then 0
+        else t.crashes
+    end,
     t.node, t.created_at,
     max(t.entered_at, coalesce(t.freed_at, 0)), t.started_at, t.attempt
 from tasks t where t.status = 'running' and t.node in (select value from json_each(?)) order by t.seq
 -- name: rescue
 update tasks
 set status = 'queued', ready = 1, attempt = attempt + 1, node = null, crashes = 1 + case
-    when exists (select 1 from steps s where s.task = tasks.seq and s.claim_no = tasks.claim_no) then 0 else crashes
+    when exists (select 1 from steps s where s.task = tasks.seq and s.claim_no = tasks.claim_no)
+        or exists (select 1 from awaits a where a.task = tasks.seq) then 0
+    else crashes
 end
 where seq in (select value from json_each(?))
 -- name: rescue_leaders
