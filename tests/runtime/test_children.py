@@ -205,3 +205,72 @@ async def test_parents_that_wait_in_bare_tasks_leave_when_no_more_may_be_open():
         async with asyncio.timeout(600):
             assert [await manager.wait(id) for id in ids] == [[2, 4]] * 4
         assert len(await manager.read(lambda reader: reader.tasks(TaskFilter(types=("kid",))))) == 8
+
+
+@virtually
+async def test_a_child_that_there_was_already_has_a_result():
+    manager = make_manager()
+
+    async def parent(context):
+        return await context.child("echo", 7, idempotency_key=context.data)
+
+    manager.register("parent", parent, options=ONCE)
+    manager.register("echo", lambda context: context.data)
+    async with manager:
+        await manager.wait(await manager.submit("echo", 7, idempotency_key="kept"))
+        assert await manager.wait(await manager.submit("parent", "kept")) == 7
+        options = TaskOptions(keep=False)
+        await manager.wait(await manager.submit("echo", 7, idempotency_key="lost", options=options))
+        with pytest.raises(TaskFailed, match="whose result is not kept"):
+            await manager.wait(await manager.submit("parent", "lost"))
+
+
+@virtually
+async def test_what_was_not_kept_is_not_tried_again_without_its_data():
+    manager = make_manager()
+
+    async def fail(context):
+        raise ValueError(context.data)
+
+    manager.register("fail", fail, options=TaskOptions(max_retries=0, keep=False))
+    async with manager:
+        id = await manager.submit("fail", 7)
+        with pytest.raises(TaskFailed):
+            await manager.wait(id)
+        with pytest.raises(InvalidTask, match="were not kept"):
+            await manager.retry(id)
+
+
+@virtually
+async def test_a_task_is_not_its_own_child():
+    manager = make_manager()
+
+    async def parent(context):
+        await context.child("parent", unique_key="one")
+
+    manager.register("parent", parent, options=ONCE)
+    async with manager:
+        with pytest.raises(TaskFailed, match="its own child"):
+            await manager.wait(await manager.submit("parent", unique_key="one"))
+
+
+@virtually
+async def test_a_child_that_there_was_already_is_kept_for_who_waits():
+    manager = make_manager()
+
+    async def parent(context):
+        child = await context.start_child("echo", 7, idempotency_key="one")
+        await context.wait_for_event("go")
+        return await child.result()
+
+    manager.register("parent", parent)
+    manager.register("echo", lambda context: context.data)
+    async with manager:
+        await manager.wait(await manager.submit("echo", 7, idempotency_key="one"))
+        id = await manager.submit("parent")
+        while (await manager.get(id)).status is not TaskStatus.SUSPENDED:  # noqa: ASYNC110
+            await asyncio.sleep(1)
+        assert await manager.clean_up(-DAY) == 0
+        await manager.send_event(id, "go")
+        assert await manager.wait(id) == 7
+        assert await manager.clean_up(-DAY) == 2

@@ -8,6 +8,7 @@ import pytest
 from penstock import Manager, Settings, TaskFilter, TaskOptions, TaskStatus
 from penstock.errors import TaskCancelled
 from penstock.stores.sqlite.store import SqliteStore
+from penstock.testing import virtually
 
 
 async def wait_until(condition, seconds=10):
@@ -82,3 +83,25 @@ async def test_a_task_added_by_another_process_is_run(path):
             task = manager.prepare(Submission("quick"))
             (added,) = other.run(lambda store: store.add([task]))
         assert await manager.wait(added.id, timeout=5) == "done"
+
+
+async def test_what_waited_in_a_pause_of_its_tenant_goes_on_at_once():
+    async with manager_on("memory") as manager:
+        await manager.set_pause("tenant:t", True)
+        id = await manager.submit("quick", tenant="t")
+        await manager.wait(await manager.submit("quick"), timeout=5)
+        await wait_until(lambda: manager.node.dispatcher.idle)  # it looked, and found nothing
+        await manager.set_pause("tenant:t", False)
+        assert await manager.wait(id, timeout=5) == "done"
+
+
+@virtually
+async def test_a_delayed_task_that_was_paused_starts_when_it_is_due():
+    async with manager_on("memory") as manager:
+        begun = manager.clock.wall()
+        id = await manager.submit("quick", delay=100)
+        await manager.pause(TaskFilter(ids=(id,)))
+        await manager.wait(await manager.submit("quick", delay=50))  # the timer looked meanwhile
+        await manager.resume(TaskFilter(ids=(id,)))
+        await manager.wait(id, timeout=200)
+        assert manager.clock.wall() - begun == pytest.approx(100, abs=1)

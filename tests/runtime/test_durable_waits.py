@@ -482,3 +482,23 @@ async def test_one_that_was_resumed_by_hand_and_paused_has_nothing_to_be_late_fo
         begin = manager.clock.wall()
         assert await manager.wait(id) == 1
         assert manager.clock.wall() - begin < 60
+
+
+@virtually
+async def test_a_wait_in_memory_sees_that_the_clock_was_set():
+    manager = make_manager(suspend_after=1e6)
+
+    async def handler(context):
+        try:
+            await context.wait_for_event("go", timeout=3000)
+        except EventTimeout:
+            return "late"
+
+    manager.register("listener", handler)
+    async with manager:
+        id = await manager.submit("listener")
+        await asyncio.sleep(2)
+        asyncio.get_running_loop().clock.jump_wall(3001.0)
+        for _ in range(4):  # the node looks at the clock once a second
+            await asyncio.sleep(1)
+        assert await status(manager, id) is TaskStatus.COMPLETED

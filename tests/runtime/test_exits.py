@@ -7,7 +7,7 @@ import pytest
 from penstock import TaskFailed, TaskOptions
 
 
-@pytest.mark.parametrize("kind", ["async", "plain"])
+@pytest.mark.parametrize("kind", ["async", "plain", "branch"])
 async def test_sys_exit_fails_the_attempt_and_nobody_else(world, kind, eventually):
     async def leaves(context):
         sys.exit(3)
@@ -15,7 +15,11 @@ async def test_sys_exit_fails_the_attempt_and_nobody_else(world, kind, eventuall
     def leaves_plainly(context):
         sys.exit(3)
 
-    world.handle(leaves if kind == "async" else leaves_plainly, "leaving")
+    async def leaves_in_a_branch(context):
+        await context.gather(context.gather(leaves(context)), context.sleep(60))
+
+    kinds = {"async": leaves, "plain": leaves_plainly, "branch": leaves_in_a_branch}
+    world.handle(kinds[kind], "leaving")
 
     async def stays(context):
         return "well"

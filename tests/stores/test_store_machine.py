@@ -411,6 +411,7 @@ class StoreMachine(RuleBasedStateMachine):
         known.rank, known.flow = rank, flow
         known.standing = standing or known.standing
         known.attempt += status is RETRYING
+        known.crashes = 0 if status is TaskStatus.SUSPENDED else known.crashes
         if known.asked:
             self.move(known, TaskStatus.CANCELLED)
 

@@ -272,6 +272,7 @@ class Manager(WorkflowRuns, Durable, Forking, Scheduling):
             await self.set_pause("all", False)
             return 0
         count = await self.node.committer.run(lambda store: store.resume(where, now))
+        self.node.timer.expect(now)  # the timer forgot those that are delayed while they were paused
         self.node.dispatcher.notice_all()
         return count
 
@@ -352,6 +353,8 @@ class Manager(WorkflowRuns, Durable, Forking, Scheduling):
             return list(store.pauses())
 
         self.node.apply_pauses(await self.node.committer.run(work))
+        if not paused:
+            self.node.dispatcher.notice_all()  # lanes in which only a paused tenant waited looked empty
 
     def _accepted(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> list[str]:
         for outcome in outcomes:

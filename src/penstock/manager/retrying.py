@@ -23,6 +23,8 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
         raise InvalidTask(
             f"task {old.id} is {old.status}; only failed and cancelled tasks can be tried again"
         )
+    if old.payload is None and isinstance(old.options, dict) and old.options.get("keep") is False:
+        raise InvalidTask(f"the data of task {old.id} were not kept (keep was off); submit it again")
     copy = copy_of(old, now)
     if old.type == WORKFLOW:  # its nodes are others, and its time begins anew
         return replace(copy, deadline=None)

@@ -25,6 +25,28 @@ _branch: ContextVar[Branch | None] = ContextVar("penstock_branch", default=None)
 _from_thread: ContextVar[bool] = ContextVar("penstock_from_thread", default=False)
 
 
+class _Exit(Exception):
+    """Carries a `SystemExit` out of an asyncio task: raised there by itself it would end the event loop."""
+
+    def __init__(self, error: SystemExit) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextlib.contextmanager
+def carried() -> Iterator[None]:
+    """A `sys.exit()` inside reaches the code that waits for this asyncio task, and nobody else."""
+    try:
+        yield
+    except SystemExit as error:
+        raise _Exit(error) from None
+
+
+def uncarried(error: BaseException) -> BaseException:
+    """The error as the branch raised it."""
+    return error.error if isinstance(error, _Exit) else error
+
+
 def comes_from_thread() -> None:
     """What this asyncio task does it does for a thread of the handler."""
     _from_thread.set(True)

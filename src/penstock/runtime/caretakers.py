@@ -142,8 +142,10 @@ class Reporter(Looper):
         clock: Clock,
         node: int,
         figures: Callable[[], str],
+        on_jump: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
+        self._on_jump = on_jump
         self._figures = figures
         self._told = figures()
         self._admitter = admitter
@@ -208,6 +210,7 @@ class Reporter(Looper):
         log.warning("the wall clock jumped by %.1f seconds; windows keep their true ages", jump)
         self._admitter.gate.anchor(wall, now)
         self._committer.send_between(lambda store: store.shift_stamps(jump, since), _not_shifted)
+        self._on_jump()
 
 
 def _not_shifted(error: BaseException) -> None:

@@ -107,9 +107,9 @@ async def begin_child(
             outcome = store.add([task])[0]
             if isinstance(outcome, PenstockError):
                 return outcome, 0
-            seq = outcome.seq if isinstance(outcome, Added) else _seq_of(store, outcome)
-            if isinstance(outcome, Added):
-                store.adopt(parent.seq, seq, detached)
+            seq = outcome.seq if isinstance(outcome, Added) else _known(store, outcome, parent.seq, detached)
+            # One that was there already is not for this task to cancel, but kept as long as it needs it.
+            store.adopt(parent.seq, seq, detached or not isinstance(outcome, Added))
             made.write(store, [outcome.id, seq])
             return outcome, seq
 
@@ -126,10 +126,16 @@ async def begin_child(
     return Child(context, outcome.id, seq, type, await context.recorder.scope_of(step))
 
 
-def _seq_of(store: Transaction, outcome: Existing) -> int:
+def _known(store: Transaction, outcome: Existing, parent: int, detached: bool) -> int:
+    """The number of a child that was there already; its parent must be able to wait for a result of it."""
     view = store.task(outcome.id)
     if view is None:
         raise StoreError(f"task {outcome.id} is not there")
+    if view.seq == parent:
+        raise InvalidTask("a task cannot be its own child; its key is that of the child")
+    kept = not (view.result_expired or (isinstance(view.options, dict) and view.options.get("keep") is False))
+    if not (detached or kept):
+        raise InvalidTask(f"the child is to be task {view.id}, whose result is not kept")
     return view.seq
 
 

@@ -18,7 +18,7 @@ from penstock.model.options import TaskOptions
 from penstock.model.states import TaskStatus
 from penstock.model.step import StepKey, digest_arguments
 from penstock.model.task import Claimed
-from penstock.runtime.branches import Branch
+from penstock.runtime.branches import Branch, carried, uncarried
 from penstock.runtime.counted_steps import CountedSteps
 from penstock.runtime.durable import DurableContext
 from penstock.runtime.footing import Footing
@@ -127,7 +127,11 @@ class TaskContext(DurableContext):
         self._warn_of_two(scope)
 
         async def run(place: int, known: Branch, branch: Awaitable[Any]) -> Any:
-            with within(self, f"{scope}/gather{number}.{place}"), self.waits.branches.running(known):
+            with (
+                within(self, f"{scope}/gather{number}.{place}"),
+                self.waits.branches.running(known),
+                carried(),
+            ):
                 async with self._leaving_politely():
                     return await branch
 
@@ -140,7 +144,7 @@ class TaskContext(DurableContext):
                     for place, (known, branch) in enumerate(zip(forked, branches, strict=True))
                 ]
         except BaseExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+            raise uncarried(errors.exceptions[0]) from None
         finally:
             self._gathering[scope] -= 1
             self.waits.branches.join(forked)

@@ -382,7 +382,7 @@ def _loopers(node: Node) -> list[Looper]:
         Watcher(
             node.store, committer, node._changed_by_others, node._last_control, node.settings.watch_seconds
         ),
-        Reporter(node.admitter, committer, clock, node.id, node.figures.text),
+        Reporter(node.admitter, committer, clock, node.id, node.figures.text, node.services.wakes.look_all),
         Pruner(node.store, committer, clock, lambda now: node.settings.retention(now)),
         BudgetDropper(committer, node.services.budgets),
     ]

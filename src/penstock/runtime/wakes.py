@@ -44,6 +44,11 @@ class Wakes:
         if waits is not None:
             waits.poke(what)
 
+    def look_all(self) -> None:
+        """The clock was set: all who wait in memory see whether their time has come."""
+        for waits in list(self._waiting.values()):
+            waits.poke()
+
     def leave_all(self) -> None:
         """The node stops: nobody waits in memory any more."""
         for waits in list(self._waiting.values()):

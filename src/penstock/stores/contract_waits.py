@@ -62,7 +62,8 @@ class AwaitWriter(Protocol):
         """Remove the oldest event of that name from those kept for the task."""
 
     def adopt(self, parent: int, child: int, detached: bool = False) -> None:
-        """A task that was added in this transaction is the child of another."""
+        """A task is the child of another, unless it is that of one already: it is kept until its parent has
+        ended."""
 
     def woken(self) -> list[tuple[int, str]]:
         """(seq, what) of running tasks for which something came that they wait for, and who have not looked

@@ -119,6 +119,17 @@ def check_events_are_refused(probe: Probe) -> None:
     same(probe.store.read(lambda reader: reader.awaits(task.seq)), [], "waits")
 
 
+def check_no_flood_is_in_the_way(probe: Probe) -> None:
+    """A task that takes no more events still takes the one it waits for, once."""
+    task = probe.running()
+    probe.store.run(lambda tx: [tx.deliver(task.id, "noise", None, "me", NOW) for _ in range(10_000)])
+    same(isinstance(send(probe, task.id, "noise")[0], EventRefused), True, "one too many")
+    same(isinstance(send(probe, task.id, "go")[0], EventRefused), True, "nobody waits for it")
+    begin(probe, task, "event:go")
+    same([isinstance(send(probe, task.id, "go")[0], Letter) for _ in range(2)], [True, False], "awaited")
+    same(take(probe, task, "go"), "1", "what came")
+
+
 def check_approvals(probe: Probe) -> None:
     """An approval is listed until somebody answers; nobody answers twice, nor what nobody asked."""
 
@@ -206,6 +217,20 @@ def check_time_away(probe: Probe) -> None:
     same(probe.store.read(lambda reader: reader.totals())["run_seconds"], 4.0, "run time")
 
 
+def check_suspended_in_peace(probe: Probe) -> None:
+    """Who was suspended since is not to blame for crashes before."""
+    task = probe.running()
+    for crashes in (1, 2, 1):
+        if crashes == 1:
+            probe.put_back(task, SUSPENDED, NOW, due_at=NOW)
+            probe.store.run(lambda tx: tx.promote(NOW))
+            (task,) = probe.claim(task.lane)
+            same(task.crashes, 0, "crashes after it was suspended")
+        probe.store.run(lambda tx: tx.rescue(0.0, NOW, 3, [probe.node]))
+        (task,) = probe.claim(task.lane)
+        same(task.crashes, crashes, "crashes")
+
+
 def check_waiting_keeps(probe: Probe) -> None:
     """As long as its parent has not ended, a child is kept; pruned tasks take their rows along."""
     parent, (child,) = mother(probe, 1)
@@ -246,12 +271,14 @@ CHECKS = (
     check_no_wake_is_lost,
     check_waits_are_fenced,
     check_events_are_refused,
+    check_no_flood_is_in_the_way,
     check_approvals,
     check_several_approvals,
     check_ends_wake,
     check_children_are_cancelled,
     check_cancel_while_it_leaves,
     check_time_away,
+    check_suspended_in_peace,
     check_waiting_keeps,
     check_retry_starts_failed_children_again,
 )

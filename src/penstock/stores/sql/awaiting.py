@@ -88,8 +88,8 @@ class Awaiting(WritingSession):
         return Letter(no, name, at, large.get(data, data), sender)
 
     def adopt(self, parent: int, child: int, detached: bool = False) -> None:
-        self.db.do("adopt", (child, parent, int(detached)))
-        self.set_counter("children", self.counter("children") + 1)
+        if self.db.do("adopt", (child, parent, int(detached))):
+            self.set_counter("children", self.counter("children") + 1)
 
     def woken(self) -> list[tuple[int, str]]:
         return list(self.db.rows("woken")) if self.counter("awaits") else []
@@ -172,7 +172,7 @@ class Delivering(Awaiting, Choosing):
         self, task: Row, name: str, data: str | None, sender: str, now: float
     ) -> Letter | PenstockError:
         seq = task[0]
-        if self._full(seq):
+        if self._full(seq) and not self._wanted(seq, name):
             return EventRefused(f"{MOST_LETTERS:,} events that it has not taken wait for this task already")
         no: int = self.db.rows("add_letter", (seq, name, now, self.place(data), sender))[0][0]
         self.set_counter("mail", self.counter("mail") + 1)
@@ -186,6 +186,11 @@ class Delivering(Awaiting, Choosing):
         if self.counter("mail") < MOST_LETTERS:
             return False
         return bool(self.db.rows("count_mail", (seq, MOST_LETTERS))[0][0] >= MOST_LETTERS)
+
+    def _wanted(self, seq: int, name: str) -> bool:
+        """Whether it waits for an event of this name and has none: no flood of others keeps that from it."""
+        waits = self.db.rows("awaiting_of_task", (seq, EVENT + name))
+        return bool(waits) and not self.db.rows("oldest_letter", (seq, name))
 
 
 def _await(row: Row) -> Await:

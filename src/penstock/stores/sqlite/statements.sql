@@ -1377,7 +1377,8 @@ select distinct task from awaits where woken = 1 and task in (select value from 
 -- name: look_again
 update awaits set woken = 0 where woken = 1 and task in (select value from json_each(?))
 -- name: put_away
-update tasks set away = away - ? where seq = ? and status = 'suspended'
+-- Who is suspended left its node in peace: crashes before are forgotten.
+update tasks set away = away - ?, crashes = 0 where seq = ? and status = 'suspended'
 -- name: seconds_away
 select coalesce(sum(away), 0.0) from tasks where seq in (select value from json_each(?))
 -- name: cancels_asked
@@ -1409,7 +1410,7 @@ where a.question is not null and a.asked_at > ?2 and (?1 is null or t.tenant = ?
   and not exists (select 1 from mail m where m.task = a.task and 'event:' || m.name = a.what)
 order by a.asked_at, a.task limit ?3
 -- name: adopt
-insert into children (task, parent, detached) values (?, ?, ?)
+insert into children (task, parent, detached) values (?, ?, ?) on conflict do nothing
 -- name: children
 select t.id, c.detached from children c cross join tasks t on t.seq = c.task where c.parent = ? order by c.task limit ?
 -- name: parent
