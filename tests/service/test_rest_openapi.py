@@ -82,7 +82,8 @@ def make_real(case, ids, workflows, number):
     if number % 3 == 0:
         return
     bodies = [case.body] if isinstance(case.body, dict) else []
-    bodies += [one for body in bodies for one in (body.get("tasks") or ()) if isinstance(one, dict)]
+    tasks = [body.get("tasks") for body in bodies]
+    bodies += [one for some in tasks if isinstance(some, list) for one in some if isinstance(one, dict)]
     for body in bodies:
         if isinstance(body.get("task_type"), str):
             body["task_type"] = "echo"

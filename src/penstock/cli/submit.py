@@ -15,7 +15,6 @@ from penstock.cli.show_text import print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption, writing
 from penstock.errors import ConfigurationError, TaskNotFound
 from penstock.model.states import TaskStatus
-from penstock.model.task import Added, Existing
 from penstock.stores.contract import Store
 
 LOOK_SECONDS = 0.2
@@ -77,17 +76,13 @@ class _Store:
 
     def add(self, task: dict[str, Any]) -> str:
         from penstock.manager.given import type_name
-        from penstock.manager.store_client import prepare_outside
+        from penstock.manager.store_client import submit_outside
         from penstock.manager.submission import Submission
 
         assert self._store is not None
         details = {name: task[name] for name in _DETAILS if name in task}
         one = Submission(type_name(task["task_type"]), task.get("payload"), **details)
-        new = prepare_outside(self._store, one)
-        outcome = self._store.run(lambda tx: tx.add([new]))[0]
-        if isinstance(outcome, Added | Existing):
-            return outcome.id
-        raise outcome
+        return submit_outside(self._store, one)
 
     def look(self, id: str) -> dict[str, Any]:
         assert self._store is not None

@@ -65,11 +65,7 @@ class StoreClient:
         that nobody knows waits. Budgets and the queue's capacity are the other process's, and not asked.
         Raises `InvalidTask`, `IdempotencyConflict`.
         """
-        new = prepare_outside(self._store, Submission(type_name(task_type), data, **details))
-        outcome = self._store.run(lambda tx: tx.add([new]))[0]
-        if isinstance(outcome, Added | Existing):
-            return outcome.id
-        raise outcome
+        return submit_outside(self._store, Submission(type_name(task_type), data, **details))
 
     def get(self, task_id: str) -> AITask | None:
         """The task as it stands; `None` when there is none."""
@@ -133,7 +129,16 @@ class StoreClient:
         return self._store.run(lambda tx: _steer(tx, tx.resume, task_ids, False))
 
 
-def prepare_outside(store: Store, one: Submission) -> NewTask:
+def submit_outside(store: Store, one: Submission) -> str:
+    """Add a task for the process that dispatches the store; its id. Raises as `StoreClient.submit`."""
+    new = _prepare(store, one)
+    outcome = store.run(lambda tx: tx.add([new]))[0]
+    if isinstance(outcome, Added | Existing):
+        return outcome.id
+    raise outcome
+
+
+def _prepare(store: Store, one: Submission) -> NewTask:
     """Check and rank a task as the process that dispatches the store would; data of types made elsewhere are
     taken as they are."""
     engine = AITaskManager(OpenAICompatibleClient(APIConfig("")), store="memory").engine
