@@ -79,6 +79,8 @@ def some_workflows(url):
 
 def make_real(case, ids, workflows, number):
     """Two of three times, name a type and a task that there are, so that more than refusals is tried."""
+    if isinstance(case.body, dict):  # a queue that was made small refuses all that follows, rightly, with 503
+        case.body.pop("max_queue_size", None)
     if number % 3 == 0:
         return
     bodies = [case.body] if isinstance(case.body, dict) else []
