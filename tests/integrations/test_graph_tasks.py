@@ -20,7 +20,10 @@ from pydantic import BaseModel
 
 from penstock import AITaskManager, TaskConfig, TaskFailed, TaskFilter
 from penstock.errors import ConfigurationError, InvalidTask, TaskCancelled, TaskNotFound
+from penstock.integrations.langgraph import PenstockSaver, graph_run
+from penstock.integrations.langgraph.graph_questions import ask
 from penstock.integrations.langgraph.graph_task import add_graph, current_task, resume_graph, state
+from penstock.integrations.langgraph.plain import plain
 from penstock.model.states import TaskStatus
 from penstock.simulator import Latency, Simulator, SimulatorConfig, request_hash
 
@@ -344,6 +347,43 @@ async def test_an_interrupt_is_a_suspended_task_that_a_person_resumes(place):
     assert place.paid("a draft") == [1]
     with pytest.raises(InvalidTask, match="asks nothing"):
         await resume_graph(place.manager, id, "late")
+
+
+async def test_an_answer_to_what_is_about_to_be_asked(place, monkeypatch):
+    gate = asyncio.Event()
+
+    async def held(*given):
+        await gate.wait()
+        return await ask(*given)
+
+    monkeypatch.setattr(graph_run, "ask", held)
+    await place.start(graph_of(asks_once))
+    id = await place.manager.submit_task("graph", {"input": {"topic": "x"}})
+    async with asyncio.timeout(8):
+        while not (found := await place.task.pending(id)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    answering = asyncio.create_task(resume_graph(place.manager, id, "yes"))
+    await asyncio.wait([answering], timeout=0.05)
+    assert not answering.done()
+    gate.set()
+    assert await answering == next(iter(found))
+    assert (await place.result(id))["notes"] == ["yes"]
+
+
+def asks_once(given: Notes):
+    return {"notes": [interrupt("sure?")]}
+
+
+async def test_a_question_of_an_edited_thread_is_asked_anew(place):
+    await place.start(graph_of(asks_once))
+    id = await place.manager.submit_task("graph", {"input": {"topic": "x"}})
+    await place.asked(id)
+    editor = graph_of(asks_once, checkpointer=PenstockSaver(place.manager))
+    await editor.aupdate_state({"configurable": {"thread_id": id}}, {"notes": ["by hand"]})
+    await resume_graph(place.manager, id, "to what was asked before")
+    await place.asked(id)
+    await resume_graph(place.manager, id, "yes")
+    assert (await place.result(id))["notes"] == ["by hand", "yes"]
 
 
 async def test_a_decision_answers_an_interrupt(place):
@@ -749,3 +789,29 @@ async def test_what_is_no_graph_or_no_option_is_refused(place):
         add_graph(place.manager, "other", graph, stream_mode="updates")
     with pytest.raises(ConfigurationError, match="without a checkpointer"):
         add_graph(place.manager, "own", graph, checkpointer="own")
+
+
+async def test_a_task_costs_few_transactions(place):
+    """Its submission, its claim, three checkpoints with all that belongs to them, and its end."""
+
+    async def node(given: Notes):
+        return {"notes": [given["topic"]]}
+
+    await place.start(graph_of(node))
+    committer = place.manager.engine.node.committer
+    spent = []
+    for _ in range(5):
+        before = committer.transactions
+        await place.result(await place.manager.submit_task("graph", {"input": {"topic": "a"}}))
+        spent.append(committer.transactions - before)
+    assert min(spent) <= 6
+
+
+def test_arrays_as_json():
+    class Array:
+        def __init__(self, *numbers):
+            self.size = len(numbers)
+            self.tolist = lambda: list(numbers)
+
+    assert plain({"short": Array(1, 2), "text": "a"}) == {"short": [1, 2], "text": "a"}
+    assert plain([Array(*range(10_001))])[0].startswith("<")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from tests.integrations.saver_graphs import chat, said
 
@@ -222,3 +223,35 @@ def talker(path, thread, turns):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     out = subprocess.PIPE if turns > 100 else subprocess.DEVNULL
     return subprocess.Popen(command, stdout=out, env=environment, cwd=ROOT)
+
+
+async def test_writes_and_the_checkpoint_behind_them_are_one_transaction(tmp_path):
+    async with PenstockSaver.from_store(str(tmp_path / "s.db")) as saver:
+        before = saver._access._committer.transactions
+        first = empty_checkpoint()
+        config = await saver.aput(of_root("t"), first, {}, {})
+        assert saver._access._committer.transactions == before + 1
+
+        async def a_little_later():
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            await saver.aput(config, {**first, "id": first["id"] + "1"}, {}, {})
+
+        await asyncio.gather(saver.aput_writes(config, [("said", 1)], "task"), a_little_later())
+        assert saver._access._committer.transactions == before + 2
+        assert (await saver.aget_tuple(config)).pending_writes == [("task", "said", 1)]
+
+
+async def test_a_write_that_fails_fails_alone(tmp_path):
+    async with PenstockSaver.from_store(str(tmp_path / "s.db")) as saver:
+        gone = saver._access.awrite(lambda tx: {}["nothing"])
+        kept = saver.aput(of_root("t"), empty_checkpoint(), {}, {})
+        left = asyncio.ensure_future(saver.aput(of_root("left"), empty_checkpoint(), {}, {}))
+        asyncio.get_running_loop().call_soon(left.cancel)
+        outcomes = await asyncio.gather(gone, kept, left, return_exceptions=True)
+        assert [type(one) for one in outcomes] == [KeyError, dict, asyncio.CancelledError]
+        assert await saver.aget_tuple(of("t")) is not None
+
+
+def of_root(thread):
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}

@@ -86,3 +86,27 @@ def test_a_copy_that_reads_other_types_is_watched_too():
     twin, _ = watched(Allowing())
     assert twin.with_allowlist([("here", "Doc")]).allowed == [("here", "Doc")]
     twin.with_allowlist([]).put(at("of the copy"), empty_checkpoint(), {}, {})
+
+
+async def test_what_a_new_thread_lacks_is_not_looked_for():
+    looked, told = [], []
+
+    class Looking(InMemorySaver):
+        def get_tuple(self, config):
+            looked.append(config["configurable"])
+            return super().get_tuple(config)
+
+    twin, watch = watched(Looking())
+    watch.begins("t", lambda: told.append("first"))
+    assert twin.get_tuple(at()) is await twin.aget_tuple(at("sub:1")) is None
+    assert looked == []
+    twin.get_tuple({"configurable": {"thread_id": "another", "checkpoint_ns": ""}})
+    twin.get_tuple({"configurable": {**at()["configurable"], "checkpoint_id": "1"}})
+    assert len(looked) == 2
+    for _ in range(2):
+        await twin.aput(at(), empty_checkpoint(), {}, {})
+    assert told == ["first"]
+    assert await twin.aget_tuple(at()) is not None
+    watch.others_may_save()
+    twin.get_tuple(at("sub:1"))
+    assert len(looked) == 4

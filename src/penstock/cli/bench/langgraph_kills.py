@@ -184,11 +184,14 @@ def _in_scratch(killer: Killer, side: Side, shape: Shape, kill: Kill, directory:
 
 
 def measure(options: BenchOptions) -> Iterator[Figure]:
-    """The three kills, side by side, and random ones."""
+    """What graphs cost as tasks; kills side by side, and random ones."""
     if importlib.util.find_spec("langgraph") is None:
         raise MissingExtra("langgraph", "langgraph")
     if importlib.util.find_spec("langgraph.checkpoint.sqlite") is None:
         raise ConfigurationError("to compare with it, run: pip install langgraph-checkpoint-sqlite")
+    from penstock.cli.bench.langgraph_costs import costs
+
+    yield from costs(options)
     theirs = "RAW is LangGraph alone with its AsyncSqliteSaver, durability sync, in the same run"
     with Killer(0.15) as killer:
         for name, shape, kill, most in cases():
@@ -211,4 +214,6 @@ def measure(options: BenchOptions) -> Iterator[Figure]:
         yield Figure(figure, again, "calls", sum(one.again for one in alone), at_most(open), note)
 
 
-LANGGRAPH = Measurement("langgraph", "calls of a graph that are paid again after kill -9", measure, long=True)
+LANGGRAPH = Measurement(
+    "langgraph", "graphs as tasks, and calls that are paid again after kill -9", measure, long=True
+)

@@ -29,12 +29,11 @@ SURPLUS, CHUNK = 1.5, 200
 
 
 @dataclass(frozen=True, slots=True)
-class LimitUse:
+class CaseUse:
     """Use of each window that counts (all but the first and the last), and calls that were refused."""
 
     windows: list[float]
     refused: int
-    violations: int
 
 
 def _limits(options: BenchOptions) -> Iterator[Figure]:
@@ -54,14 +53,14 @@ def _limits(options: BenchOptions) -> Iterator[Figure]:
             pool.shutdown(cancel_futures=True)
 
 
-def _figures(case: LimitCase, use: LimitUse) -> Iterator[Figure]:
+def _figures(case: LimitCase, use: CaseUse) -> Iterator[Figure]:
     each = f"{case.name}: windows " + " ".join(f"{share:.1%}" for share in use.windows)
     yield Figure(f"{case.name}: use", mean(use.windows) * 100, "%", None, case.use_target, each)
     yield Figure(f"{case.name}: least window", min(use.windows) * 100, "%")
     yield Figure(f"{case.name}: refused", use.refused, "calls", None, case.refused_target)
 
 
-def limit_use(options: BenchOptions, case: LimitCase) -> LimitUse:
+def limit_use(options: BenchOptions, case: LimitCase) -> CaseUse:
     """Run one case to the end of its last window."""
     with (
         scratch(options.directory) as folder,
@@ -77,7 +76,7 @@ def limit_use(options: BenchOptions, case: LimitCase) -> LimitUse:
         return asyncio.run(_use(options, case, settings, base_url))
 
 
-async def _use(options: BenchOptions, case: LimitCase, settings: Settings, base_url: str) -> LimitUse:
+async def _use(options: BenchOptions, case: LimitCase, settings: Settings, base_url: str) -> CaseUse:
     manager = Manager(settings)
     client: ModelClient
 
@@ -97,7 +96,7 @@ async def _use(options: BenchOptions, case: LimitCase, settings: Settings, base_
     finally:
         await manager.stop(now=True)
     books = stats["limits"]["default"][case.bound]
-    return LimitUse(books["utilisation"][1 : options.windows - 1], stats["refused"], books["violations"])
+    return CaseUse(books["utilisation"][1 : options.windows - 1], stats["refused"])
 
 
 async def _add(manager: Manager, case: LimitCase, count: int) -> None:

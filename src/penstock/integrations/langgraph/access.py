@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from penstock.errors import BlockingCall, ConfigurationError
@@ -18,6 +19,9 @@ from penstock.stores.contract import Reader, Store, Transaction
 from penstock.stores.sqlite.store import Durability
 
 T = TypeVar("T")
+
+# Of the loop, from what a node wrote to the checkpoint behind it.
+TURNS = 3
 
 
 class Access(Protocol):
@@ -35,11 +39,54 @@ class Access(Protocol):
     def close(self) -> None: ...
 
 
+def in_a_moment(loop: asyncio.AbstractEventLoop, act: Callable[[], None], turns: int = TURNS) -> None:
+    """Act a few turns of the loop from now."""
+    if turns:
+        loop.call_soon(in_a_moment, loop, act, turns - 1)
+    else:
+        act()
+
+
+class Together:
+    """Hands over in one go what is written within a few turns of the loop: a graph saves what its nodes wrote
+    and the checkpoint behind it one right after the other, and each alone would be a transaction."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Committer, Callable[[Transaction], Any], asyncio.Future[Any]]] = []
+
+    async def run(self, committer: Committer, work: Callable[[Transaction], T]) -> T:
+        """As `committer.run`, on its loop."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        if self._waiting and self._waiting[0][2].get_loop() is not loop:
+            self._waiting = []  # that one ended before it came to it
+        self._waiting.append((committer, work, outcome))
+        if len(self._waiting) == 1:
+            in_a_moment(loop, self._hand_over)
+        return await outcome
+
+    def _hand_over(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for committer, work, outcome in waiting:
+            committer.send_run(work, partial(_resolve, outcome), partial(_reject, outcome))
+
+
+def _resolve(outcome: asyncio.Future[T], value: T) -> None:
+    if not outcome.done():  # whoever waited may be cancelled
+        outcome.set_result(value)
+
+
+def _reject(outcome: asyncio.Future[Any], error: BaseException) -> None:
+    if not outcome.done():
+        outcome.set_exception(error)
+
+
 class ManagerAccess:
     """The store of a manager, while it runs: writes go with its group commit."""
 
     def __init__(self, engine: Manager) -> None:
         self._engine = engine
+        self._together = Together()
         self.clock = engine.clock
 
     def read(self, work: Callable[[Reader], T]) -> T:
@@ -64,7 +111,7 @@ class ManagerAccess:
         node = self._engine.node
         loop = node.services.loop
         if on_loop(loop):
-            return await node.committer.run(work)
+            return await self._together.run(node.committer, work)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(node.committer.run(work), loop))
 
     async def open(self) -> None:
@@ -84,6 +131,7 @@ class StoreAccess:
         self.clock: Clock = SystemClock()
         self._store = store
         self._committer: Committer | None = None
+        self._together = Together()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def read(self, work: Callable[[Reader], T]) -> T:
@@ -94,7 +142,7 @@ class StoreAccess:
 
     async def awrite(self, work: Callable[[Transaction], T]) -> T:
         if self._committer is not None and self._loop is asyncio.get_running_loop():
-            return await self._committer.run(work)
+            return await self._together.run(self._committer, work)
         return await asyncio.to_thread(self._store.run, work)
 
     async def open(self) -> None:

@@ -67,7 +67,7 @@ class Codec:
     def zip(self, value: Any) -> TypedBytes:
         """A value as small as it gets."""
         type, data = self._serde.dumps_typed(value)
-        small = zlib.compress(data)
+        small = _deflated(data)
         if len(small) < len(data):
             return TypedBytes(_ZIPPED + type, small)
         return TypedBytes(type, bytes(data))
@@ -128,6 +128,14 @@ class Codec:
             None if stored.parent is None else config_of(stored.at, stored.parent),
             self.pending(stored.writes),
         )
+
+
+def _deflated(data: bytes) -> bytes:
+    # As large a window as the data needs: to clear the tables of a full one costs five times what a body of
+    # half a kilobyte does.
+    bits = min(max(len(data).bit_length(), 9), zlib.MAX_WBITS)
+    squeeze = zlib.compressobj(wbits=bits, memLevel=min(bits - 6, zlib.DEF_MEM_LEVEL))
+    return squeeze.compress(data) + squeeze.flush()
 
 
 def _length_bytes(data: bytes) -> int:

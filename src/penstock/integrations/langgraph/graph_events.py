@@ -55,6 +55,12 @@ class GraphEvents:
         if notices:
             self._services.committer.send("tell", notices)
 
+    def end(self) -> None:
+        """The same when the task has its result: in the turn of the loop in which its end goes out, and so in
+        one transaction with it."""
+        if self._pending:
+            self._services.loop.call_soon(self.flush)
+
     def _add(self, event: dict[str, Any]) -> None:
         if self._left <= 0:
             return

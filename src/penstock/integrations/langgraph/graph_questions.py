@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from langgraph import types
 
 from penstock.integrations.langgraph.plain import plain
 from penstock.model.json_text import json_text
-from penstock.model.waits import INTERRUPT
+from penstock.model.waits import EVENT, INTERRUPT
 from penstock.runtime.context import TaskContext
 
 RESUME = "__resume__"
@@ -56,6 +57,7 @@ class Question:
 async def ask(context: TaskContext, questions: list[Question], tries: Counter[str]) -> dict[str, Any]:
     """The answers by the ids of the questions; the task waits, suspended, until all are there. `tries` are
     the answers that were refused in this attempt."""
+    await withdraw_others(context, questions)
 
     async def one(question: Question) -> Any:
         again = f"/{count}" if (count := tries[question.id]) else ""
@@ -66,6 +68,15 @@ async def ask(context: TaskContext, questions: list[Question], tries: Counter[st
         return {questions[0].id: await one(questions[0])}
     answers = await context.gather(*(one(question) for question in questions))
     return {question.id: answer for question, answer in zip(questions, answers, strict=True)}
+
+
+async def withdraw_others(context: TaskContext, questions: Sequence[Question] = ()) -> None:
+    """Ask nobody any more what an earlier attempt asked, but for these: the thread was edited meanwhile."""
+    task, asked = context.task, {question.event for question in questions}
+    for wait in await context.services.committer.read(lambda reader: reader.awaits(task.seq)):
+        event = wait.what.removeprefix(EVENT)
+        if event.startswith(INTERRUPT) and event not in asked:
+            context.no_longer_waits(wait.what)
 
 
 def _value(data: Any) -> Any:

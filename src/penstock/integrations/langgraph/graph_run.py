@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from langgraph.errors import GraphRecursionError, is_invalid_resume
 from langgraph.types import Command
 
 from penstock.errors import JournalMismatch, RecursionLimit
-from penstock.integrations.langgraph.graph_copy import copy_with, unknown_nodes
+from penstock.integrations.langgraph.graph_copy import for_one_run, unknown_nodes
 from penstock.integrations.langgraph.graph_events import GraphEvents
-from penstock.integrations.langgraph.graph_questions import Question, ask, unanswered
+from penstock.integrations.langgraph.graph_questions import Question, ask, unanswered, withdraw_others
 from penstock.integrations.langgraph.plain import plain
 from penstock.integrations.langgraph.watched_saver import Watch, watched
 from penstock.runtime.capture import capturing
@@ -46,26 +46,30 @@ class GraphRun:
     ) -> None:
         twin, self._watch = watched(saver)
         self._context = context
-        self._graph = copy_with(graph, twin)
-        self._saver = self._graph.checkpointer
+        self._graph = for_one_run(graph, twin)
+        self._saver = twin
         self._options = options
         self._data = data
         self._config: dict[str, Any] = {}
+        self._final: Any = None
         self._tries: Counter[str] = Counter()
         self._events = GraphEvents(context, options.most_event_bytes, options.most_events)
 
-    async def result(self, thread: str, own: bool) -> Any:
-        """The final state, as JSON. `own`: the thread is this task's alone."""
+    async def result(self, thread: str, own: bool, first: Callable[[], object] | None = None) -> Any:
+        """The final state, as JSON. `own`: the thread is this task's alone. `first`: it is also a new one,
+        and this is to be called before its first checkpoint is saved."""
         self._config = _config(self._data.get("config") or {}, thread, self._context.task_id, self._options)
         try:
-            given = await self._first(own)
-            while True:
-                questions = await self._run(given)
-                if questions is None:
-                    return await self._values()
+            if first is not None:
+                self._watch.begins(thread, first)
+            given = self._data.get("input") if first is not None else await self._first(own)
+            while (questions := await self._run(given)) is not None:
                 given = await self._answers(questions)
-        finally:
+        except BaseException:
             self._events.flush()
+            raise
+        self._events.end()
+        return self._values()
 
     async def _first(self, own: bool) -> Any:
         snapshot = await self._graph.aget_state(self._config)
@@ -76,6 +80,7 @@ class GraphRun:
         if await self._paused(snapshot):
             return await self._answers([Question.at_breakpoint(snapshot)])
         await self._check_nodes()
+        await withdraw_others(self._context)
         return None
 
     async def _check_nodes(self) -> None:
@@ -115,6 +120,7 @@ class GraphRun:
         if snapshot.interrupts:
             return await self._unanswered()
         if not snapshot.next:
+            self._final = snapshot.values
             return None
         await self._pause(snapshot)
         return [Question.at_breakpoint(snapshot)]
@@ -139,6 +145,7 @@ class GraphRun:
 
     async def _answers(self, questions: list[Question]) -> Any:
         """What the graph goes on with, once people have answered all that it asks."""
+        self._watch.others_may_save()
         if not questions:
             return None
         self._events.flush()
@@ -160,9 +167,8 @@ class GraphRun:
             key = self._context.step_key("paused", (), {}, "")
             return await self._context.recorder.find(key) is not None
 
-    async def _values(self) -> Any:
-        values = (await self._graph.aget_state(self._config)).values
-        shown = self._graph.output_channels
+    def _values(self) -> Any:
+        values, shown = self._final, self._graph.output_channels
         if isinstance(values, dict) and not isinstance(shown, str):
             values = {name: values[name] for name in shown if name in values}
         return plain(values)

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 from langgraph.types import Durability, StreamMode
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock.errors import ConfigurationError, InvalidTask, TaskNotFound
-from penstock.integrations.langgraph.access import engine_of
+from penstock.integrations.langgraph.access import TURNS, engine_of, in_a_moment
 from penstock.integrations.langgraph.graph_copy import copy_with
 from penstock.integrations.langgraph.graph_questions import unanswered
 from penstock.integrations.langgraph.graph_run import GraphOptions, GraphRun
 from penstock.integrations.langgraph.graph_threads import check_thread, thread_of, turn
 from penstock.integrations.langgraph.saver import PenstockSaver
 from penstock.integrations.langgraph.unsaved import mend
+from penstock.manager.engine import Manager
+from penstock.model.states import TaskStatus
+from penstock.model.task import TaskView
 from penstock.model.waits import EVENT, INTERRUPT
 from penstock.runtime.capture import install
 from penstock.runtime.context import TaskContext
 from penstock.runtime.position import current_position
 from penstock.task_types.base import wrong_fields
+
+# In seconds, for a graph that is about to ask.
+PATIENCE = 2.0
+
+_THREAD = "thread"
 
 OURS = ("checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
@@ -58,6 +70,8 @@ class GraphTask:
         data: Mapping[str, Any] = context.data or {}
         run = GraphRun(context, self._graph, self._saver, self.options, data)
         named = data.get("thread_id")
+        if named is None and not context.task.journaled:
+            return await run.result(thread_of(context.tenant, context.task_id), True, _naming(context))
         if named is None:
             return await run.result(await self._own_thread(context), own=True)
         thread = thread_of(context.tenant, str(named))
@@ -68,7 +82,7 @@ class GraphTask:
         """The task's own thread. A retry, and a fork, have the journal of another task, and so its name here:
         they go on with a copy of its thread."""
         id, tenant = context.task_id, context.tenant
-        first = str(await context.step("thread", _text(id), key=""))
+        first = str(await context.step(_THREAD, _text(id), key=""))
         own, origin = thread_of(tenant, id), thread_of(tenant, first)
         if origin == own or (await self.state(id, tenant=tenant)).created_at is not None:
             return own
@@ -156,12 +170,16 @@ async def resume_graph(manager: Any, task_id: str, value: Any, interrupt_id: str
     or nothing of that id, and `TaskNotFound`. It sends the event `interrupt:ID`, as `send_event` does.
     """
     engine = engine_of(manager)
-    view = engine.peek(lambda reader: reader.task(task_id))
-    if view is None:
-        raise TaskNotFound(f"there is no task {task_id}", task_id)
-    waits = engine.peek(lambda reader: reader.awaits(view.seq))
-    prefix = EVENT + INTERRUPT
-    asked = [one.what.removeprefix(prefix) for one in waits if one.what.startswith(prefix)]
+    view, asked = _asked(engine, task_id)
+    begun = time.monotonic()
+    # A question stands in the thread, and so in `pending`, a moment before the task waits for its answer.
+    while (
+        (not asked if interrupt_id is None else interrupt_id not in asked)
+        and time.monotonic() - begun < PATIENCE
+        and await _about_to_ask(engine, view, interrupt_id)
+    ):
+        await asyncio.sleep(0.02)
+        view, asked = _asked(engine, task_id)
     if interrupt_id is None and len(asked) == 1:
         interrupt_id = asked[0]
     if interrupt_id is None or interrupt_id not in asked:
@@ -171,6 +189,26 @@ async def resume_graph(manager: Any, task_id: str, value: Any, interrupt_id: str
     if inspect.isawaitable(sent):  # not with a synchronous manager
         await sent
     return interrupt_id
+
+
+def _asked(engine: Manager, task_id: str) -> tuple[TaskView, list[str]]:
+    """A task, and the ids of the interrupts for whose answers it waits."""
+    view = engine.peek(lambda reader: reader.task(task_id))
+    if view is None:
+        raise TaskNotFound(f"there is no task {task_id}", task_id)
+    waits = engine.peek(lambda reader: reader.awaits(view.seq))
+    prefix = EVENT + INTERRUPT
+    return view, [one.what.removeprefix(prefix) for one in waits if one.what.startswith(prefix)]
+
+
+async def _about_to_ask(engine: Manager, view: TaskView, interrupt_id: str | None) -> bool:
+    """Whether the thread of a running task shows a question (this one, if given)."""
+    task = engine.handlers[view.type].function if view.type in engine.handlers else None
+    if view.status is not TaskStatus.RUNNING or not isinstance(task, GraphTask):
+        return False
+    given = view.payload if isinstance(view.payload, dict) else {}
+    pending = await task.pending(given.get("thread_id") or view.id, tenant=view.tenant)
+    return bool(pending) if interrupt_id is None else interrupt_id in pending
 
 
 def current_task() -> TaskContext:
@@ -234,6 +272,14 @@ def _check_words(name: str, words: Sequence[str], known: Sequence[str]) -> None:
 
 def _config_of(tenant: str, thread_id: str) -> dict[str, Any]:
     return {"configurable": {"thread_id": thread_of(tenant, thread_id)}}
+
+
+def _naming(context: TaskContext) -> Callable[[], object]:
+    """Writes down, with the thread's first checkpoint, whose thread it is: what the step of `_own_thread`
+    answers in a retry or a fork."""
+    key, loop = context.step_key(_THREAD, (), {}, ""), context.services.loop
+    send = partial(context.recorder.send, key, json.dumps(context.task_id).encode())
+    return lambda: loop.call_soon_threadsafe(in_a_moment, loop, send, TURNS - 1)
 
 
 def _text(text: str) -> Callable[[], Any]:

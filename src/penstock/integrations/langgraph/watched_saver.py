@@ -21,6 +21,27 @@ class Watch:
         self._known: set[str] = set()
         self._under_way: set[Future[None]] = set()
         self._lock = threading.Lock()
+        self._new: str | None = None
+        self._first: Callable[[], object] | None = None
+
+    def begins(self, thread: str, first: Callable[[], object]) -> None:
+        """Nothing was ever saved of this thread, and only this run saves something of it: it needs not be
+        looked for. `first` is told before the first checkpoint is saved."""
+        self._new, self._first = thread, first
+
+    def others_may_save(self) -> None:
+        """What a thread has is looked for from now on."""
+        self._new = None
+
+    def lacks(self, config: Any) -> bool:
+        """Whether there is no checkpoint that this config could mean."""
+        place = config["configurable"]
+        return (
+            self._new is not None
+            and place.get("thread_id") == self._new
+            and not place.get("checkpoint_id")
+            and place.get("checkpoint_ns", "") not in self._known
+        )
 
     async def settled(self) -> None:
         """Wait until the checkpoints that are being saved are: what is done after them has names made of
@@ -57,6 +78,9 @@ class Watch:
         one: Future[None] = Future()
         with self._lock:
             self._under_way.add(one)
+            first, self._first = self._first, None
+        if first is not None:
+            first()
         return one
 
     def end(self, one: Future[None]) -> None:
@@ -112,6 +136,8 @@ def _aput(watch: Watch, put: Callable[..., Any]) -> Callable[..., Any]:
 def _get(watch: Watch, get: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(get)
     def watched_get(config: Any) -> Any:
+        if watch.lacks(config):
+            return None
         found = get(config)
         if found is not None:
             watch.found(found.config)
@@ -123,6 +149,8 @@ def _get(watch: Watch, get: Callable[..., Any]) -> Callable[..., Any]:
 def _aget(watch: Watch, get: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(get)
     async def watched_get(config: Any) -> Any:
+        if watch.lacks(config):
+            return None
         found = await get(config)
         if found is not None:
             watch.found(found.config)
