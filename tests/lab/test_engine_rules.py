@@ -104,10 +104,10 @@ def test_deadline_puts_the_hopeless_last_when_their_turn_comes():
     assert finishes(trace, policy_named("deadline")) == [4, 9, 6]
 
 
-def program(call, needs="", think=0.0, name="p", output=1, row=None):
+def program(call, needs="", think=0.0, name="p", output=1, row=None, place=""):
     return Request(
         int(call) if row is None else row, 0.0, 0, output, program=name, call=call,
-        depends_on=tuple(needs.split()), think=think,
+        depends_on=tuple(needs.split()), think=think, place=place,
     )  # fmt: skip
 
 
@@ -117,6 +117,31 @@ def test_calls_wait_for_what_they_depend_on_and_think():
     assert [one.start for one in sorted(done.calls, key=lambda one: one.row)] == [0, 3, 1, 4]
     assert measure(done).program.mean == 5
     assert lower_bound(trace, 4, PLAIN) == 5
+
+
+def test_calls_with_a_place_of_their_own():
+    """On one slot under fifo, `late` has waited since 1 when `head` ends at 3: what follows `head` comes
+    behind that, but for what keeps the place of `head`, or was there before."""
+
+    def order(**place):
+        rows = [
+            program("head", row=0, output=3),
+            program("head.2", "head", row=1, **place),
+            Request(2, 1.0, 0, 3, program="late", call="late"),
+        ]
+        done = replay(trace_of("t", rows), policy_named("fifo"), Setup(1, PLAIN))
+        return [one.request.call for one in sorted(done.calls, key=lambda one: one.start)]
+
+    assert order() == ["head", "late", "head.2"]
+    assert order(place="made") == ["head", "late", "head.2"]
+    assert order(place="kept") == ["head", "head.2", "late"]
+    assert order(place="arrived") == ["head", "head.2", "late"]
+
+
+def test_two_calls_set_free_at_once_take_both_slots():
+    rows = [program("0", row=0), *(program(name, "0", row=int(name), place="made") for name in "12")]
+    done = replay(trace_of("t", rows), policy_named("fifo"), Setup(2, PLAIN))
+    assert [one.start for one in done.calls] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(

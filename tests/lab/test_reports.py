@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -175,6 +176,43 @@ def test_the_command_on_a_store(lab, tmp_path):
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 5
 
 
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        (("a,b", "b,a"), "in a circle in program p (lines 2, 3)"),
+        (("a,zz",), "depends on 'zz', which is no call of that program (line 2)"),
+        (("a,", "b,", "a,"), "call 'a' is twice in program 'p' (lines 2, 4)"),
+    ],
+)
+def test_programs_that_cannot_be_replayed_are_named(lab, tmp_path, calls, words):
+    header = "arrival_s,prompt_tokens,output_tokens,program,call,depends_on"
+    (tmp_path / "calls.csv").write_text("\n".join([header, *(f"0,1,2,p,{call}" for call in calls)]))
+    code, _, complaint = lab("calls.csv", "-p", "fifo")
+    assert (code, words in complaint) == (2, True), complaint
+
+
+def test_a_trace_begins_at_0_whatever_its_clock_says():
+    """Use of a limit is counted after a warm-up from the first arrival, not from 1970."""
+    trace = generate(Recipe(requests=600, rate=2))
+    late = replace(trace, requests=tuple(replace(one, arrival=one.arrival + 1.7e9) for one in trace.requests))
+    rates = RateSetup(tokens=50_000, warmup=60.0)
+    use = [run_study(one, ["fifo"], rates=rates).outcomes[0].limits.use["tokens"] for one in (trace, late)]
+    assert use[0] == pytest.approx(use[1], rel=0.001)
+    assert use[0] > 0.9
+
+
+def test_a_name_or_a_load_given_twice_is_one_row():
+    study = run_study(TRACE, ["fifo", "fifo"], (0.9, 0.9), Setup(4))
+    assert len(study.outcomes) == 1
+
+
+def test_lists_and_maps_as_settings():
+    assert read_policy("mlfq:levels=64/").levels == (64.0,)
+    fair = read_policy("fair:inside=round_robin:inside_settings=time_slice=2:weights=acme=2/zeta=0.5")
+    assert fair.inside.time_slice == 2
+    assert fair.weights == {"acme": 2.0, "zeta": 0.5}
+
+
 def test_all_at_once_has_no_load():
     alone = run_study(saturated(TRACE), ["fifo"])
     assert json.loads(json.dumps(data_report(alone), allow_nan=False))["trace"]["natural_load"] is None
@@ -192,6 +230,11 @@ def test_all_at_once_has_no_load():
         (("--generate", "", "--service", "1,2"), "is not A,B,C"),
         (("--generate", "", "--tpm", "9999", "--provider", "x"), "provider 'x' is unknown"),
         (("--generate", "", "--speed", "0"), "above 0"),
+        (("--generate", "", "--speed", "nan"), "--speed nan"),
+        (("--generate", "", "--load", "nan"), "load nan: give a share"),
+        (("--generate", "", "--service", "nan,0,0"), "service times are"),
+        (("--generate", "", "--noise", "1e9"), "estimate noise is a number from 0 to 10"),
+        (("--generate", "", "--html", "none/lab.html"), "none/lab.html cannot be written"),
         (("--generate", "", "--unit", "pages"), "unit 'pages' is unknown"),
         (("--store", "none.db"), "there is no store none.db"),
     ],

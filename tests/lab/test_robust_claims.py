@@ -1,5 +1,6 @@
 """Claims about our strategies that hold on every real trace, at 0.9 and 1.1 of 8 slots, whatever the seed."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import cycle
 
@@ -7,7 +8,6 @@ import pytest
 
 from penstock.lab import Recipe, ServiceModel, Setup, at_load, generate, measure, replay, saturated
 from penstock.lab.classes import Fill, filled
-from penstock.lab.fairness import served_shares
 from penstock.model.rank import Rank
 from penstock.policies import Strategy, policy_named
 
@@ -77,6 +77,16 @@ def backlogged(trace):
         for one, name in zip(saturated(trace).requests, cycle(WEIGHTS), strict=False)
     ]
     return replace(trace, requests=tuple(requests))
+
+
+def served_shares(segments, until, weights):
+    """Each tenant's share of all service given before `until`."""
+    served = Counter()
+    for one in segments:
+        if one.start < until:
+            part = min(1.0, (until - one.start) / max(1e-9, one.end - one.start))
+            served[one.call.request.tenant] += weights.of(one.prompt, 0) + part * weights.of(0, one.output)
+    return {tenant: amount / served.total() for tenant, amount in served.items()}
 
 
 def check_shares(trace, preemptive):

@@ -15,6 +15,7 @@ from penstock.stores.sqlite.store import SqliteStore
 from penstock.testing.store_probe import NOW, Probe, settled
 
 HEADER = "arrival_s,prompt_tokens,output_tokens"
+ROW = '{"arrival_s": 0, "prompt_tokens": 5, "output_tokens": 6, %s}\n'
 
 
 def write(folder, text, name="trace.csv"):
@@ -62,8 +63,16 @@ def test_json_lines(tmp_path):
         (f"{HEADER},priority\n0,1,1,most\n", "line 2: priority 'most' is unknown"),
         (f"{HEADER},deadline_s\n0,1,1,0\n", "line 2: deadline_s is '0'; give a number above 0"),
         (f"{HEADER},size_noise\n0,1,1,-2\n", "line 2: size_noise is '-2'"),
+        (
+            f"{HEADER},depends_on,place\n0,1,1,a,mine\n",
+            "place is 'mine'; give arrived, made, kept or nothing",
+        ),
+        (f"{HEADER},place\n0,1,1,kept\n", "place is 'kept', which is that of a call with depends_on"),
         (HEADER, "holds no request"),
         (f'{HEADER}\n0,1,"1\n', "is no CSV"),
+        (f"{HEADER},output_tokens\n0,1,1,2\n", "line 1: column output_tokens is there twice"),
+        (f"{HEADER}\n1e300,1,1\n", "line 2: arrival_s is '1e300'; give a number of at most 10,000,000,000"),
+        (f"{HEADER}\n0,1,{'9' * 30}\n", "line 2: output_tokens is .*; give a number of at most"),
     ],
 )
 def test_malformed_csv_names_the_line(tmp_path, text, words):
@@ -78,11 +87,35 @@ def test_malformed_csv_names_the_line(tmp_path, text, words):
         ("[1]\n", "line 1: a JSON object is expected"),
         ('{"arrival_s": 0}\n', "line 1: no prompt_tokens, output_tokens"),
         ('{"arrival_s": true, "prompt_tokens": 5, "output_tokens": 6}\n', "line 1: arrival_s is True"),
+        ("[" * 100_000, "line 1: no JSON"),
+        (ROW % '"tenant": {"a": 1}', "line 1: tenant is {'a': 1}; give text"),
+        (ROW % '"depends_on": [["a"]]', r"line 1: depends_on is \['a'\]; give text"),
+        (ROW % '"priority": [1]', r"line 1: priority is \[1\]; give a name or 0 to 100"),
     ],
 )
 def test_malformed_json_names_the_line(tmp_path, text, words):
     with pytest.raises(ConfigurationError, match=words):
         read_trace(write(tmp_path, text, "trace.jsonl"))
+
+
+def test_spaces_around_names_and_marks_of_windows_editors_do_no_harm(tmp_path):
+    text = "\ufeffarrival_s, prompt_tokens , output_tokens\r\n0, 5, 6\r\n"
+    (one,) = read_trace(write(tmp_path, text)).requests
+    assert (one.prompt, one.output) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rate=nan", "rate=inf", "burst=nan", "prompt=inf", "output_cv=1e9", "zipf=nan", "calls=inf", "noise=99"],
+)
+def test_statistics_that_are_none_are_refused(text):
+    with pytest.raises(ConfigurationError, match="give a number from"):
+        read_recipe(text)
+
+
+def test_hardly_any_burst_is_a_metronome():
+    times = [one.arrival for one in generate(read_recipe("burst=1e-200,requests=4")).requests]
+    assert times == [0, 1, 2, 3]
 
 
 def test_other_files_are_refused(tmp_path):
@@ -94,6 +127,7 @@ def test_other_files_are_refused(tmp_path):
         read_trace(path)
     with pytest.raises(ConfigurationError, match="ends in"):
         write_trace(generate(Recipe(requests=3)), tmp_path / "trace.xml")
+    assert not (tmp_path / "trace.xml").exists()
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])

@@ -13,12 +13,14 @@ _NOT_YET = Standing(0.0)
 class Call:
     """Everything a replay knows of one request. Instants are seconds of virtual time, -1 before they come.
 
-    `arrival` is when it stood in line first: a call of a program waits for what it depends on. `service` is
+    `arrival` is when it stood in line first: a call of a program waits for what it depends on; `entered` its
+    place in the order of arrival. `service` is
     seconds on a slot in all, `left` the output tokens still to come; `ticket` counts its places in line.
     """
 
     __slots__ = (
         "arrival",
+        "entered",
         "finish",
         "head_seconds",
         "left",
@@ -36,7 +38,7 @@ class Call:
     def __init__(self, request: Request, service: ServiceModel) -> None:
         self.request = request
         self.row = request.row
-        self.arrival = request.arrival
+        self.arrival = self.entered = request.arrival
         self.head_seconds, self.token_seconds = service.pace(request)
         self.service = self.head_seconds + self.token_seconds * request.output
         self.left = request.output
@@ -58,6 +60,11 @@ class Call:
             return self.step_seconds
         first = self.left + self.step_tokens == self.request.output
         return self.step_tokens + (self.request.prompt if unit == "tokens" and first else 0)
+
+    def takes_its_place(self, now: float) -> bool:
+        """Whether a call set free now has a place before others that wait: it competes for the slot that the
+        one before it gives back."""
+        return bool(self.request.place) and self.arrival <= now
 
     @property
     def completion(self) -> float:

@@ -13,6 +13,8 @@ from penstock.errors import ConfigurationError
 from penstock.lab.traces import Trace
 
 T = TypeVar("T")
+MOST_NOISE = 10.0
+"""standard deviation of the logarithm; estimates that are off by a factor of 22,000 say nothing any more"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,10 @@ class Fill:
     """tenant k arrives in proportion to `1 / k ** zipf`"""
 
     def __post_init__(self) -> None:
-        if self.noise_sigma < 0 or self.tenants < 1:
-            raise ConfigurationError("estimate noise is at least 0 and there is at least one tenant")
+        if not 0 <= self.noise_sigma <= MOST_NOISE or self.tenants < 1:
+            raise ConfigurationError(
+                f"estimate noise is a number from 0 to {MOST_NOISE:g}, and there is at least one tenant"
+            )
         if not self.classes or min(one.share for one in self.classes) < 0:
             raise ConfigurationError("service classes have shares of at least 0")
 

@@ -31,7 +31,6 @@ class Replay:
     """What came out: every call with its instants, and every stay on a slot."""
 
     trace: Trace
-    policy: str
     setup: Setup
     calls: list[Call]
     segments: list[Segment] = field(default_factory=list)
@@ -58,7 +57,7 @@ class Engine:
         self.book = ProgramBook(self.calls, setup)
         self.line: Line = line_for(policy, setup)
         self.free = setup.slots
-        self.result = Replay(trace, policy.name, setup, self.calls)
+        self.result = Replay(trace, setup, self.calls)
         self._coming = [(one.arrival, one.row, one) for one in self.book.roots(self.calls)]
         self._busy: list[tuple[float, float, int, Call]] = []
         step = setup.service.step_tokens
@@ -80,11 +79,14 @@ class Engine:
         self.result.run_seconds = time.perf_counter() - began
         return self.result
 
-    def _arrive(self, call: Call, now: float) -> None:
+    def _stand(self, call: Call, now: float) -> None:
         call.standing = self.book.standing(call, now)
         self.line.put(call, now)
         if self._in_programs:
             self.book.queued(call)
+
+    def _arrive(self, call: Call, now: float) -> None:
+        self._stand(call, now)
         if self.free:
             self.free -= 1
             self._seat(self.line.take(now), now)
@@ -137,11 +139,14 @@ class Engine:
         self._leave(call, now)
         self.line.ended(call, now)
         for child in self.book.ended(call, now):
-            heappush(self._coming, (child.arrival, child.row, child))
-        if len(self.line):
+            if child.takes_its_place(now):
+                self._stand(child, now)
+            else:
+                heappush(self._coming, (child.arrival, child.row, child))
+        self.free += 1
+        while self.free and len(self.line):
+            self.free -= 1
             self._seat(self.line.take(now), now)
-        else:
-            self.free += 1
 
 
 def replay(trace: Trace, policy: Policy, setup: Setup | None = None) -> Replay:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from penstock.lab.engine import Replay, Segment
+from penstock.lab.engine import Replay
 from penstock.lab.setup import Weights
 
 
@@ -117,17 +117,6 @@ class _GapMeter:
             else:
                 continue
             self.worst = max(self.worst, extremes[1] - extremes[0])
-
-
-def served_shares(segments: Iterable[Segment], until: float, weights: Weights) -> dict[str, float]:
-    """Each tenant's share of all service given before `until`."""
-    served: dict[str, float] = defaultdict(float)
-    for one in segments:
-        if one.start < until:
-            part = min(1.0, (until - one.start) / max(1e-9, one.end - one.start))
-            served[one.call.request.tenant] += weights.of(one.prompt, 0) + part * weights.of(0, one.output)
-    total = sum(served.values()) or 1.0
-    return {tenant: amount / total for tenant, amount in sorted(served.items())}
 
 
 def jain(values: Sequence[float]) -> float:

@@ -8,9 +8,25 @@ from math import exp, log, sqrt
 from random import Random
 
 from penstock.errors import ConfigurationError
+from penstock.lab.classes import MOST_NOISE
 from penstock.lab.traces import Request, Trace, trace_of
 
 SHAPES = ("none", "chains", "dags")
+_BOUNDS = {
+    "requests": (1, 1e8),
+    "rate": (1e-6, 1e6),
+    "burst": (0, 1e6),
+    "prompt": (1e-3, 1e9),
+    "prompt_cv": (0, 1e3),
+    "output": (1e-3, 1e9),
+    "output_cv": (0, 1e3),
+    "most_tokens": (1, 1e9),
+    "tenants": (1, 1e6),
+    "zipf": (0, 10),
+    "calls": (1e-3, 1e4),
+    "think": (0, 1e9),
+    "noise": (0, MOST_NOISE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +62,11 @@ class Recipe:
             raise ConfigurationError(
                 f"programs={self.programs} is unknown: choose one of {', '.join(SHAPES)}"
             )
-        for name in ("requests", "rate", "prompt", "output", "most_tokens", "tenants", "calls"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: give a number above 0")
-        for name in ("burst", "prompt_cv", "output_cv", "zipf", "think", "noise"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: give a number of at least 0")
+        for name, (least, most) in _BOUNDS.items():
+            if not least <= getattr(self, name) <= most:  # and so no NaN
+                raise ConfigurationError(
+                    f"{name}={getattr(self, name)}: give a number from {least:g} to {most:g}"
+                )
 
 
 def read_recipe(text: str, seed: int = 0) -> Recipe:
@@ -102,7 +117,7 @@ class _Maker:
 
     def _gap(self) -> float:
         mean, burst = 1.0 / self.recipe.rate, self.recipe.burst
-        return self._gaps.gammavariate(burst**-2, mean * burst**2) if burst else mean
+        return self._gaps.gammavariate(burst**-2, mean * burst**2) if burst > 1e-6 else mean
 
     def _tenant(self) -> int:
         return self._tenants.choices(range(1, self.recipe.tenants + 1), cum_weights=self._cumulative)[0]

@@ -81,7 +81,6 @@ class RateSetup:
 class LimitedReplay(Replay):
     """A replay with what became of the limits, by `tokens` and `requests`."""
 
-    rates: RateSetup | None = None
     use: dict[str, float] = field(default_factory=dict)
     """share of the limit that was used after the warm-up, while calls waited"""
     worst: dict[str, float] = field(default_factory=dict)
@@ -116,7 +115,7 @@ class GatedEngine:
         )
         self.free = setup.slots
         self.cap = rates.output_cap or 1 << (max(one.output for one in trace.requests) - 1).bit_length()
-        self.result = LimitedReplay(trace, policy.name, setup, [], rates=rates)
+        self.result = LimitedReplay(trace, setup, [])
         self._chance = Random(f"{rates.seed}:transit")
         self._number = count()
         self._events: list[tuple[float, int, Callable[[float], None]]] = [
@@ -250,7 +249,11 @@ class GatedEngine:
         for waiting in self.book.serve(call, call.size(self.setup.unit)):
             self.line.rerank(waiting, now)
         for child in self.book.ended(call, now):
-            self._at(child.arrival, self._arrival(child))
+            arrive = self._arrival(child)
+            if child.takes_its_place(now):
+                arrive(now)
+            else:
+                self._at(child.arrival, arrive)
 
 
 def limited_replay(trace: Trace, policy: Policy, setup: Setup, rates: RateSetup) -> LimitedReplay:

@@ -23,7 +23,8 @@ class ProgramBook:
         self._waiting: dict[str, dict[int, Call]] = defaultdict(dict)
         self._children: dict[int, list[Call]] = defaultdict(list)
         self._missing: dict[int, int] = {}
-        names = {(one.request.program, one.request.call): one for one in calls if one.request.program}
+        self._first: dict[int, Call] = {}
+        names = self._named(calls)
         for call in calls:
             request = call.request
             if request.depends_on:
@@ -34,6 +35,20 @@ class ProgramBook:
                 self._entered.setdefault(request.program, request.arrival)
         self._check_cycles(calls)
 
+    @staticmethod
+    def _named(calls: Sequence[Call]) -> dict[tuple[str, str], Call]:
+        names: dict[tuple[str, str], Call] = {}
+        for one in calls:
+            name = one.request.program, one.request.call
+            if name[0] and name[1] and name in names:
+                raise ConfigurationError(
+                    f"call {name[1]!r} is twice in program {name[0]!r}{_lines(names[name], one)}; "
+                    "a call has a name of its own"
+                )
+            if name[0]:
+                names[name] = one
+        return names
+
     def _depend(self, call: Call, names: dict[tuple[str, str], Call]) -> None:
         request = call.request
         parents = set(request.depends_on)
@@ -42,10 +57,12 @@ class ProgramBook:
             if parent is None:
                 raise ConfigurationError(
                     f"call {request.call!r} of program {request.program!r} depends on {name!r}, "
-                    "which is no call of that program"
+                    f"which is no call of that program{_lines(call)}"
                 )
             self._children[parent.row].append(call)
         self._missing[call.row] = len(parents)
+        if request.place in ("made", "kept"):
+            self._first[call.row] = names[request.program, request.depends_on[0]]
 
     def _check_cycles(self, calls: Sequence[Call]) -> None:
         missing = dict(self._missing)
@@ -56,9 +73,10 @@ class ProgramBook:
                 if not missing[child.row]:
                     open_calls.append(child)
         if len(open_calls) < len(calls):
-            stuck = sorted({one.request.program for one in calls if missing.get(one.row)})
+            stuck = [one for one in calls if missing.get(one.row)]
+            names = sorted({one.request.program for one in stuck})
             raise ConfigurationError(
-                f"calls depend on each other in a circle in program {', '.join(stuck[:5])}"
+                f"calls depend on each other in a circle in program {', '.join(names[:5])}{_lines(*stuck)}"
             )
 
     def roots(self, calls: Sequence[Call]) -> list[Call]:
@@ -109,9 +127,14 @@ class ProgramBook:
     def standing(self, call: Call, now: float) -> Standing:
         """Where a call stands that gets in line now: what a strategy may look at."""
         request, unit = call.request, self._setup.unit
+        first = self._first.get(call.row)
+        if first is not None:
+            call.entered = first.finish if request.place == "made" else first.entered
+        elif not request.place:
+            call.entered = now
         noise = 1.0 if self._setup.exact else request.noise
         return Standing(
-            entered_at=now,
+            entered_at=call.entered,
             priority=request.priority,
             deadline=None if request.deadline is None else now + request.deadline,
             tenant=request.tenant,
@@ -124,3 +147,10 @@ class ProgramBook:
     def _program(self, name: str) -> Program:
         attained = self.attained[name] if self._setup.program_progress else 0.0
         return Program(name, self._entered[name], self._size[name], attained)
+
+
+def _lines(*calls: Call) -> str:
+    """Where calls stand in the file of their trace."""
+    lines = sorted(one.request.line for one in calls if one.request.line)
+    shown = ", ".join(str(line) for line in lines[:5]) + (", ..." if len(lines) > 5 else "")
+    return f" (line{'s' if len(lines) > 1 else ''} {shown})" if lines else ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from penstock.errors import ConfigurationError
-from penstock.lab.traces import Request, Trace
+from penstock.lab.traces import MOST, Request, Trace
+
+# Of loads and speeds; beyond it nothing is told that is not told at it.
+LEAST_FACTOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,8 @@ class ServiceModel:
 
     def __post_init__(self) -> None:
         parts = (self.start_seconds, self.seconds_per_prompt_token, self.seconds_per_output_token)
-        if min(parts) < 0 or max(parts) <= 0:
-            raise ConfigurationError(f"service times are at least 0 and not all 0, not {parts}")
+        if not all(0 <= part <= MOST for part in parts) or max(parts) <= 0:
+            raise ConfigurationError(f"service times are seconds of at least 0 and not all 0, not {parts}")
         if self.step_tokens is not None and self.step_tokens < 1:
             raise ConfigurationError(f"a step has at least 1 token, not {self.step_tokens}")
 
@@ -51,7 +55,7 @@ def total_service(trace: Trace, service: ServiceModel) -> float:
 
 def at_load(trace: Trace, load: float, slots: int, service: ServiceModel) -> Trace:
     """The trace with its arrivals stretched so that `total service = load * slots * span`."""
-    if load <= 0:
+    if not LEAST_FACTOR <= load <= 1 / LEAST_FACTOR:
         raise ConfigurationError(f"load {load:g}: give a share of the slots above 0, such as 0.9")
     if trace.span <= 0:
         raise ConfigurationError(f"all requests of {trace.name} arrive at once: a load cannot be set")
@@ -60,7 +64,7 @@ def at_load(trace: Trace, load: float, slots: int, service: ServiceModel) -> Tra
 
 def stretched(trace: Trace, factor: float) -> Trace:
     """The trace with every arrival multiplied by `factor`; sizes and think times stay."""
-    if factor <= 0:
+    if not 0 < factor < inf:
         raise ConfigurationError(f"arrivals are stretched by a factor above 0, not {factor:g}")
     first = trace.requests[0].arrival if trace.requests else 0.0
     return replace(

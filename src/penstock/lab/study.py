@@ -8,11 +8,13 @@ from typing import Any
 
 from penstock.errors import ConfigurationError
 from penstock.lab.bounds import lower_bound
+from penstock.lab.calls import Call
 from penstock.lab.curves import Curve, completion_curve, waiting_curve
 from penstock.lab.engine import Replay, replay
 from penstock.lab.limits import LimitedReplay, RateSetup, limited_replay
 from penstock.lab.metrics import Metrics, measure
-from penstock.lab.service import at_load, total_service
+from penstock.lab.programs import ProgramBook
+from penstock.lab.service import at_load, stretched, total_service
 from penstock.lab.setup import Setup
 from penstock.lab.traces import Trace
 from penstock.policies import policy_named
@@ -95,13 +97,16 @@ def run_study(
     setup = setup or Setup()
     if not policies:
         raise ConfigurationError("a study needs at least one policy")
+    policies = list(dict.fromkeys(policies))
     for text in policies:
         read_policy(text)  # a typing error is told before an hour of replays, not after it
+    ProgramBook([Call(one, setup.service) for one in trace.requests], setup)  # and so are circles of calls
     bounds: dict[float | None, float] = {}
     outcomes = []
-    wanted: Sequence[float | None] = loads or (None,)
+    wanted: Sequence[float | None] = list(dict.fromkeys(loads)) or (None,)
     for load in wanted:
-        played = trace if load is None else at_load(trace, load, setup.slots, setup.service)
+        # A trace begins at 0, whatever its clock says: warm-up and epochs are counted from there.
+        played = stretched(trace, 1.0) if load is None else at_load(trace, load, setup.slots, setup.service)
         bounds[load] = lower_bound(played, setup.slots, setup.service)
         outcomes += [_outcome(text, load, played, setup, rates) for text in policies]
     return Study(_facts(trace, setup), setup, rates, bounds, outcomes)
@@ -145,7 +150,11 @@ def _facts(trace: Trace, setup: Setup) -> TraceFacts:
 
 
 def read_policy(text: str) -> Any:
-    """The policy of `name` or `name:setting=value:...`; numbers with `/` between them are a list."""
+    """The policy of `name` or `name:setting=value:...`.
+
+    Values with `/` between or behind them are a list (`levels=64/256`), names with values a map
+    (`weights=acme=2/zeta=1`).
+    """
     name, *parts = text.split(":")
     settings: dict[str, Any] = {}
     for part in parts:
@@ -159,8 +168,12 @@ def read_policy(text: str) -> Any:
 def _value(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
+    parts = [part.strip() for part in text.split("/") if part.strip()]
+    if parts and all("=" in part for part in parts):
+        pairs = (part.partition("=") for part in parts)
+        return {name.strip(): _value(value.strip()) for name, _, value in pairs}
     if "/" in text:
-        return tuple(_value(part) for part in text.split("/"))
+        return tuple(_value(part) for part in parts)
     for kind in (int, float):
         try:
             return kind(text)
