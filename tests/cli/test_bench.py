@@ -42,12 +42,13 @@ def test_sleeps_in_a_process_of_its_own_as_a_table(tmp_path):
 
 def test_limits_against_a_simulator_in_another_process(tmp_path):
     done = bench(
-        "limits", "--quick", "--json", "--windows", "3", "--window-seconds", "0.5",
+        "limits", "--quick", "--json", "--windows", "5", "--window-seconds", "0.6",
         "--cases", "fixed actual requests given", "--directory", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     use, least, refused = json.loads(done.stdout)["measurements"]["limits"]
-    assert 0 < least["value"] <= use["value"]
+    assert 0 <= least["value"] <= use["value"]  # a busy machine may let a window pass without a call
+    assert use["value"] > 0
     assert refused["name"] == "fixed actual requests given: refused"
     assert list(tmp_path.iterdir()) == []
 

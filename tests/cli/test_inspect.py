@@ -1,6 +1,7 @@
 """Looking into a store from another process: `tasks`, `show`, `why`, `stats`, and finding the store."""
 
 import json
+import re
 import time
 
 import pytest
@@ -135,7 +136,7 @@ def test_why_of_a_task_in_line(probe, penstock):
     assert "rpm: 58 used and 2 held of 60" in answer["explanation"]
     answer = why(penstock, first.id)
     assert (answer["reason"], answer["status"]) == ("requests", "running")
-    assert 25 < answer["expected_seconds"] <= 30
+    assert 29.9 - (time.time() - now) <= answer["expected_seconds"] <= 30
     assert "it waits for the request limit rpm" in answer["explanation"]
 
 
@@ -149,9 +150,10 @@ def test_why_estimates_from_the_last_minute(probe, penstock):
     added = [probe.add(at=now + number / 1000, lane=LLM) for number in range(120)]
     answer = why(penstock, added[-1].id)
     assert answer["ahead"] == 119
-    # Ten ended in the 40 seconds since the first event: 120 take about eight minutes.
-    assert 440 < answer["expected_seconds"] < 520
-    assert any("about 8 minutes, at the rate of the last 4" in line for line in answer["explanation"])
+    # Ten ended in the 40 seconds (and what this test took) since the first event: 120 take eight minutes.
+    assert 440 < answer["expected_seconds"] < 12 * (41 + time.time() - now)
+    pattern = r"about (8|9|1\d) minutes, at the rate of the last [45]"
+    assert any(re.search(pattern, line) for line in answer["explanation"])
 
 
 def test_why_names_pauses_and_the_missing_process(probe, penstock):

@@ -17,6 +17,7 @@ from penstock.errors import ConfigurationError, TaskFailed
 from penstock.manager import open_store
 from penstock.runtime.figures import SETTING, read_figures
 from penstock.simulator import SimulatorConfig, SimulatorThread
+from penstock.testing import virtually
 
 OPTIONS = RunOptions("in.jsonl", "out.jsonl")
 LINE = {"model": "sim", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
@@ -83,6 +84,7 @@ def test_deadlines_are_instants_or_spans():
     assert late.deadline > time.time() - 60  # read too late: as late as can be, and no error
 
 
+@virtually
 async def test_a_node_tells_of_takeovers_expiry_and_its_estimates(tmp_path):
     manager = Manager(
         Settings(store=str(tmp_path / "s.db"), durability="normal", strategy="preemptive", max_concurrent=2)

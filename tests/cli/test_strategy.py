@@ -18,7 +18,7 @@ from penstock.model.standing import Program, Standing
 from penstock.model.states import TaskStatus
 from penstock.policies import policy_named, policy_names
 from penstock.runtime.figures import SETTING, Deadlines, Figures, FlowFigures, read_figures
-from penstock.runtime.reranking import Told, rerank_store
+from penstock.runtime.reranking import ASKED, Told, rerank_store
 from penstock.stores.sqlite.store import SqliteStore
 
 LLM = Lane("llm", "small-model")
@@ -121,6 +121,22 @@ async def test_a_live_process_switches_and_its_refusal_is_told(tmp_path):
             with pytest.raises(ConfigurationError, match="time_slice"):
                 await asyncio.to_thread(switch, other, Told("round_robin", {"time_slice": 0}))
         assert manager.ranker.policy.name == "priority"
+
+
+def until_asked(store):
+    while store.read(lambda reader: reader.setting(ASKED)) is None:
+        time.sleep(0.01)
+
+
+async def test_of_two_switches_at_once_the_later_counts_and_the_earlier_is_told(tmp_path):
+    path = str(tmp_path / "two.db")
+    with SqliteStore.open(path) as busy, SqliteStore.open(path) as other:
+        busy.lock_dispatch()  # a process that does not come to look
+        first = asyncio.create_task(asyncio.to_thread(switch, other, Told("deadline", {})))
+        await asyncio.to_thread(until_asked, busy)
+        busy.run(lambda tx: tx.set_setting(ASKED, Told("fifo", {}).text))
+        with pytest.raises(ConfigurationError, match="fifo was named after it, and counts"):
+            await asyncio.wait_for(first, 10)
 
 
 async def test_a_client_ranks_by_the_strategy_of_the_store_even_when_it_is_switched(tmp_path):

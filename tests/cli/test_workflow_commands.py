@@ -343,6 +343,43 @@ def test_a_workflow_that_waits_and_one_that_fails(place, penstock, ok, tmp_path,
     assert (code, json.loads(out)["error_code"]) == (1, "workflow_failed")
 
 
+def test_a_budget_is_shown_and_changed(place, penstock, ok, tmp_path):
+    id = ok("workflow", "run", form(tmp_path, {**HELD, "budget": 0.5})).strip()
+    until(lambda: json.loads(ok("workflow", "budget", id, "--json"))["budget"] == 0.5)
+    told = ok("workflow", "budget", id, "--budget", "0.0025", "--max-tokens", "12000")
+    assert told == f"workflow {id}\n  budget  $0.0025, $0 spent\n  tokens  12,000, 0 used\n"
+    assert ok("workflow", "budget", id) == told
+    assert "no limit, $0 spent" in ok("workflow", "budget", id, "--budget", "none")
+    for wrong in (("--budget", "much"), ("--budget", "-1"), ("--max-tokens", "1.5"), ("--max-tokens", "0")):
+        code, _, err = penstock("workflow", "budget", id, *wrong)
+        assert (code, "Traceback" in err) == (2, False), wrong
+        assert "budget" in err or "max" in err
+    ok("workflow", "budget", id, "--max-tokens", "none")
+    assert "has no budget" in ok("workflow", "budget", id)
+    (first, _) = json.loads(ok("workflow", "show", id, "--json"))["nodes"]
+    until(lambda: show(penstock, first["task_id"])["status"] == "suspended")
+    ok("event", first["task_id"], "go on")
+    assert ended(penstock, id)["status"] == "completed"
+    code, _, err = penstock("workflow", "budget", id, "--budget", "1")
+    assert (code, "is completed" in err) == (2, True)
+
+
+def test_a_failed_workflow_is_tried_again_and_forked(place, penstock, ok, tmp_path):
+    broken = {"id": "bad", "type": "fail", "after": ["a"], "max_retries": 0}
+    id = ok("workflow", "run", form(tmp_path, {"nodes": [CHAIN["nodes"][0], broken]})).strip()
+    assert ended(penstock, id)["status"] == "failed"
+    again = json.loads(ok("retry", id, "--json"))["retried"][0]["retried_as"]
+    assert ended(penstock, again)["status"] == "failed"
+    a, _ = json.loads(ok("workflow", "show", again, "--json"))["nodes"]
+    assert (a["status"], a["started_at"]) == ("completed", None)  # taken over
+    fork = json.loads(ok("fork", again, "--step", "a", "--json"))["forked_as"]
+    assert ended(penstock, fork)["status"] == "failed"
+    a, _ = json.loads(ok("workflow", "show", fork, "--json"))["nodes"]
+    assert a["started_at"] is not None
+    code, _, err = penstock("fork", again, "--step", "2")
+    assert (code, "name the node from which on" in err) == (2, True)
+
+
 def test_all_that_is_wrong_with_a_workflow(place, penstock, ok, tmp_path):
     broken = {
         "nodes": [

@@ -180,6 +180,35 @@ async def test_models_and_dataclasses_go_in_and_come_out_as_themselves(manager):
     assert await done(pack.handle(handle.id)) == crate
 
 
+async def test_a_result_of_another_type_than_annotated_is_told_with_its_task(manager):
+    @manager.task
+    def count(text: str) -> int:
+        return text  # what a type checker would have refused
+
+    call = await count.submit("many")
+    with pytest.raises(ConfigurationError, match=f"{call.id} is completed, .* 'many' .*valid integer"):
+        await call
+    assert call.status is TaskStatus.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("term", "value"),
+    [
+        ("deadline", datetime.datetime(2040, 1, 1, tzinfo=datetime.UTC)),
+        ("deadline", "2040-01-01T00:00:00+09:00"),
+        ("deadline", float("nan")),
+        ("deadline", 10**400),
+        ("delay", "5"),
+        ("delay", datetime.timedelta(seconds=5)),
+        ("slo_seconds", decimal.Decimal(5)),
+        ("result_ttl", float("inf")),
+    ],
+)
+async def test_times_that_are_no_numbers_are_refused_in_words(manager, term, value):
+    with pytest.raises(InvalidTask, match=f"{term} of a 'goal' task must be .*seconds"):
+        await manager.engine.submit("goal", {"goal": "rest"}, **{term: value})
+
+
 async def test_a_result_that_is_no_json_fails_the_task(manager):
     @manager.task
     async def odd() -> object:

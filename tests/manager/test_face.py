@@ -188,8 +188,10 @@ async def test_a_pause_holds_over_a_restart(make):
 
 
 async def test_as_completed_and_events(manager):
+    may_end = [asyncio.Event() for _ in range(3)]
+
     async def wait(context):
-        await asyncio.sleep(context.data)
+        await may_end[context.data].wait()
         return context.data
 
     manager.register_type("wait", wait)
@@ -203,8 +205,13 @@ async def test_as_completed_and_events(manager):
 
     following = asyncio.create_task(follow())
     await asyncio.sleep(0.05)
-    ids = [await manager.submit_task("wait", seconds) for seconds in (0.3, 0.1, 0.2)]
-    assert [task.result async for task in manager.as_completed(ids, timeout=5)] == [0.1, 0.2, 0.3]
+    ids = [await manager.submit_task("wait", place) for place in (2, 0, 1)]
+    may_end[0].set()
+    results = []
+    async for task in manager.as_completed(ids, timeout=5):
+        results.append(task.result)
+        may_end[min(2, len(results))].set()
+    assert results == [0, 1, 2]
     await asyncio.wait_for(following, 5)
     assert seen == [ids[1], ids[2], ids[0]]
     kinds = [event.kind async for event in manager.events(ids[0])]

@@ -251,6 +251,20 @@ async def test_a_goal_is_cancelled_with_its_subtasks(provider):
         assert manager.get_task(run.id).status is TaskStatus.CANCELLED
 
 
+async def test_a_tool_that_awaits_is_called_on_the_loop(provider):
+    """A thread that made its coroutine would leave it behind, never awaited, when the task is cancelled."""
+
+    async def quick() -> str:
+        return "done"
+
+    async with provider.manager() as manager:
+        manager.tool(quick)
+        run = await manager.pursue("g", plan=plan_of(one("a", tool="quick")), tools=["quick"])
+        await until(lambda: manager.get_task(run.id).status.final)
+        assert manager.get_task(run.id).status is TaskStatus.COMPLETED
+        assert not manager.engine.node.services.threads._threads
+
+
 async def until(happened):
     async with asyncio.timeout(20):
         while not happened():  # noqa: ASYNC110 - it happens in the store

@@ -208,14 +208,21 @@ def test_a_call_on_an_event_loop_is_refused(portal):
 
 
 def test_iterators(portal):
-    portal.register_type("wait", lambda context: time.sleep(context.data) or context.data)
-    ids = [portal.submit_task("wait", seconds) for seconds in (0.4, 0.02, 0.2)]
-    assert [task.result for task in portal.as_completed(ids, timeout=10)] == [0.02, 0.2, 0.4]
+    may_end = [threading.Event() for _ in range(4)]
+    portal.register_type("wait", lambda context: may_end[context.data].wait(60) and context.data)
+    ids = [portal.submit_task("wait", place) for place in (2, 0, 1)]
+    may_end[0].set()
+    results = []
+    for task in portal.as_completed(ids, timeout=10):
+        results.append(task.result)
+        may_end[min(2, len(results))].set()
+    assert results == [0, 1, 2]
     kinds = [event.kind for event in portal.events(ids[0])]
     assert kinds[0] == "submitted"
     assert kinds[-1] == "finished"
     with pytest.raises(WaitTimeout):
-        list(portal.as_completed([portal.submit_task("wait", 0.3)], timeout=0.05))
+        list(portal.as_completed([portal.submit_task("wait", 3)], timeout=0.05))
+    may_end[3].set()
     for event in portal.events(after=0):
         assert event.kind == "submitted"
         break  # leaving early lets go of it

@@ -215,6 +215,7 @@ async def test_why_a_call_waits_for_the_money_of_its_workflow():
             seen = manager.engine.peek(lambda reader: look_at(reader, id, now, "here"))
             told = "\n".join(explain(seen).lines)
             assert f"it waits for money of its workflow: the budget of workflow {run.id} has no room" in told
+            assert f"penstock workflow budget {run.id} --budget USD" in told
             assert "held of" in told
             assert await ended(run)
             assert await ended(other)

@@ -305,8 +305,8 @@ async def test_trying_a_failed_workflow_again(manager, kitchen):
     again = manager.workflow(await manager.retry(run.id))
     with pytest.raises(TaskFailed, match="node 'bad' failed"):
         await again.result(10)
-    assert kitchen.done == ["a", "fail"]
-    assert again.progress().total == 2
+    assert kitchen.done == ["fail"]
+    assert (again.progress().total, again.progress().completed) == (2, 1)
 
 
 async def test_trying_a_failed_node_again(manager):
@@ -390,6 +390,28 @@ async def test_cancelling_with_undo(manager, kitchen):
     with pytest.raises(TaskFailed, match="workflow_stopped"):
         await run.result(10)
     assert kitchen.done[-1] == ("undo", None)
+
+
+async def test_who_asks_twice_for_undo_does_not_stop_it(manager, kitchen):
+    """Two people at once, or one who clicks twice."""
+    go_on = asyncio.Event()
+
+    async def undo(context):
+        await go_on.wait()
+        kitchen.done.append(("undone", context.data))
+
+    manager.register("undo slowly", undo)
+    nodes = [node("a", compensate={"type": "undo slowly"}), node("w", "wait", after=["a"])]
+    run = await manager.run({"nodes": nodes})
+    await until(lambda: kitchen.running)
+    assert await asyncio.gather(run.cancel(undo=True), run.cancel(undo=True)) == [True, True]
+    await until(lambda: run.progress().cancelled)
+    assert await run.cancel(undo=True)
+    go_on.set()
+    with pytest.raises(TaskFailed, match="1 of 1 nodes that completed were undone"):
+        await run.result(10)
+    assert kitchen.done[-1] == ("undone", None)
+    assert not await run.cancel(undo=True)
 
 
 @pytest.mark.parametrize("limit", ["deadline_seconds", "timeout"])
@@ -476,6 +498,17 @@ async def test_wrong_growth_is_refused(manager, nodes, match):
     manager.register("spread", spread)
     run = await manager.run({"nodes": [node("a"), node("spread", "spread", max_retries=0)]})
     with pytest.raises(TaskFailed, match=match):
+        await run.result(10)
+
+
+@pytest.mark.parametrize("given", [None, 5, "abc", {"id": "x", "type": "echo"}])
+async def test_what_is_no_list_of_nodes(manager, given):
+    async def spread(context):
+        await context.grow(given)
+
+    manager.register("spread", spread)
+    run = await manager.run({"nodes": [node("spread", "spread", max_retries=0)]})
+    with pytest.raises(TaskFailed, match="must be a list of nodes"):
         await run.result(10)
 
 

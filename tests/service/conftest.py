@@ -139,15 +139,3 @@ class Starter:
             await asyncio.wait_for(serving, 30)
         finally:
             await stack.aclose()
-
-
-@pytest.fixture
-def eventually():
-    """Wait until a condition holds."""
-
-    async def wait(condition, seconds=20):
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 (conditions of many kinds)
-                await asyncio.sleep(0.005)
-
-    return wait

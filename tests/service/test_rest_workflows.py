@@ -293,6 +293,112 @@ async def send(http, path, form, who):
     return await http.put(path, json={**task, "when": "daily at 9:00"}, headers=headers)
 
 
+async def test_a_budget_is_looked_at_and_changed(serve):
+    served = await start(serve, keys=Named())
+    ann, bob = {"x-who": "ann"}, {"x-who": "bob"}
+    async with served.http() as http:
+        held = {"name": "held", "nodes": [node("w", "wait")], "budget": 0.5}
+        id = await run(http, held, headers=ann)
+        path = f"/workflows/{id}/budget"
+        told = {"workflow": id, "budget": 0.5, "spent": 0.0, "uncertain": 0.0}
+        told |= {"max_tokens": None, "tokens": 0, "uncertain_tokens": 0}
+        while (await http.get(path, headers=ann)).json()["budget"] is None:  # noqa: ASYNC110 - until it began
+            await asyncio.sleep(0.01)
+        assert (await http.get(path, headers=ann)).json() == told
+        reply = await http.patch(path, json={"budget": 2.5, "max_tokens": 100}, headers=ann)
+        assert (reply.status_code, reply.json()) == (200, {**told, "budget": 2.5, "max_tokens": 100})
+        reply = await http.patch(path, json={"budget": None}, headers=ann)
+        assert reply.json() == {**told, "budget": None, "max_tokens": 100}
+        assert error(await http.patch(path, json={}, headers=ann)) == (422, "invalid_task")
+        for wrong in ({"budget": -1}, {"max_tokens": 0}, {"max_tokens": 1.5}, {"money": 1}):
+            assert error(await http.patch(path, json=wrong, headers=ann)) == (422, "invalid_request")
+        assert error(await http.get(path, headers=bob)) == (404, "workflow_not_found")
+        assert error(await http.patch(path, json={"budget": 1}, headers=bob)) == (404, "workflow_not_found")
+        for id in ("nope", "0" * 32):
+            for one in ("", "/budget", "/nodes", "/analysis"):
+                reply = await http.get(f"/workflows/{id}{one}", headers=ann)
+                assert error(reply) == (404, "workflow_not_found"), one
+        task = (await http.post("/tasks", json={"name": "e", "task_type": "echo"}, headers=ann)).json()
+        missing = f"/workflows/{task['task_id']}/budget"
+        assert error(await http.get(missing, headers=ann)) == (404, "workflow_not_found")
+
+
+async def test_nodes_are_controlled_by_the_id_of_their_workflow(serve):
+    served = await start(serve, keys=Named())
+    async with served.http() as http:
+        id = await run(http, {"nodes": [node("v", "wait"), node("w", "wait")]}, headers={"x-who": "ann"})
+
+        async def changed(who, verb, **where):
+            reply = await http.post(
+                f"/control/{verb}", json={"workflow": id, **where}, headers={"x-who": who}
+            )
+            return reply.json()["changed"]
+
+        async def until(status):
+            while {one.status for one in await served.engine.workflow(id).nodes()} != {status}:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+        await until("suspended")
+        assert await changed("bob", "pause") == 0
+        assert await changed("ann", "pause") == 2
+        await until("paused")
+        assert await changed("bob", "resume") == 0
+        assert await changed("root", "resume", tenant="acme") == 2
+        await until("suspended")
+        assert await changed("root", "pause") == 2
+        assert await changed("bob", "cancel") == 0
+        assert await changed("ann", "cancel") == 2
+        assert (await ended(http, id, headers={"x-who": "ann"}))["status"] == "failed"
+
+
+async def test_suspended_tasks_are_paused_with_the_others(serve):
+    served = await start(serve)
+    async with served.http() as http:
+        body = {"name": "w", "task_type": "wait", "tags": ["x"]}
+        id = (await http.post("/tasks", json=body)).json()["task_id"]
+
+        async def until(status):
+            while (await http.get(f"/tasks/{id}")).json()["status"] != status:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+        await until("suspended")
+        for path, wanted in (("control", {"tag": "x"}), (f"tasks/{id}", None)):
+            assert (await http.post(f"/{path}/pause", json=wanted)).json()["changed"] in (1, True)
+            await until("paused")
+            assert (await http.post(f"/{path}/resume", json=wanted)).json()["changed"] in (1, True)
+            await until("suspended")
+        await http.post(f"/tasks/{id}/pause")
+        await http.post(f"/tasks/{id}/events", json={"name": "go", "data": 5})
+        assert (await http.get(f"/tasks/{id}")).json()["status"] == "paused"
+        await http.post("/control/resume", json={"tag": "x"})
+        assert (await ended(http, id))["result"] == 5
+
+
+async def test_a_retry_and_a_fork_keep_what_is_done(serve):
+    served = await start(serve)
+    ran = []
+
+    async def shaky(context):
+        ran.append(context.data)
+        if len(ran) == 2:
+            raise ValueError("not yet")
+        return context.data
+
+    served.manager.register_type("shaky", shaky)
+    async with served.http() as http:
+        after = {"after": ["a"], "max_retries": 0}
+        form = {"nodes": [node("a", "shaky", "a"), node("b", "shaky", "b", **after)]}
+        id = await run(http, form)
+        assert (await ended(http, id))["status"] == "failed"
+        again = (await http.post(f"/tasks/{id}/retry")).json()["task_id"]
+        assert (await ended(http, again))["result"] == "b"
+        assert ran == ["a", "b", "b"]
+        fork = (await http.post(f"/tasks/{again}/fork", json={"step": "b"})).json()["task_id"]
+        assert (await ended(http, fork))["result"] == "b"
+        assert ran == ["a", "b", "b", "b"]
+        assert error(await http.post(f"/tasks/{again}/fork", json={"step": "x"})) == (422, "invalid_task")
+
+
 async def test_a_fork_of_a_workflow_reaches_no_other_tenant(serve):
     served = await start(serve, keys=Named())
     async with served.http() as http:

@@ -1,6 +1,7 @@
 """`penstock serve` as a process: what it says, what it refuses, and how it stops."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -88,6 +89,19 @@ async def slow():
         yield running
 
 
+async def in_flight(provider, count):
+    async with asyncio.timeout(20):
+        while provider.stats()["in_flight"] < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def nobody_listens(url):
+    with contextlib.suppress(httpx2.TransportError):
+        async with asyncio.timeout(20), httpx2.AsyncClient() as http:
+            while await http.get(url + "/healthz"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
 def configured(folder, provider, more=""):
     path = folder / "penstock.toml"
     path.write_text(
@@ -132,12 +146,9 @@ async def test_a_call_in_flight_ends_while_the_server_stops(run, slow, tmp_path)
         assert (await http.post("/v1/chat/completions", json=CHAT)).status_code == 200
         call = asyncio.create_task(http.post("/v1/chat/completions", json=CHAT))
         task = (await http.post("/tasks", json=TASK)).json()["task_id"]
-        await asyncio.sleep(0.5)
+        await in_flight(slow, 2)
         server.signal()
-        await asyncio.sleep(0.2)
-        with pytest.raises(httpx2.TransportError):
-            async with httpx2.AsyncClient() as other:
-                await other.get(server.url + "/healthz")
+        await nobody_listens(server.url)
         assert (await call).status_code == 200
     assert await server.left() == 0
     with SqliteStore.open(tmp_path / "penstock.db") as store:
@@ -154,12 +165,12 @@ async def test_a_second_signal_leaves_at_once_and_nothing_is_lost(run, tmp_path)
         async with server.http() as http:
             task = (await http.post("/tasks", json=TASK)).json()["task_id"]
             call = asyncio.create_task(http.post("/v1/chat/completions", json=CHAT))
-            await asyncio.sleep(0.5)
+            await in_flight(stuck, 1)  # of an endpoint that nobody knows yet, the first reply is waited for
             server.signal()
             await asyncio.sleep(0.3)
             assert server.process.poll() is None
             server.signal()
-            assert await server.left(8) == 130
+            assert await server.left() == 130
             await asyncio.gather(call, return_exceptions=True)
     with SqliteStore.open(tmp_path / "penstock.db") as store:
         view = store.read(lambda reader: reader.task(task))
@@ -172,9 +183,9 @@ async def test_a_call_that_takes_longer_than_the_grace_is_cut_off(run, tmp_path)
         server = await run(*config).ready()
         async with server.http() as http:
             task = (await http.post("/tasks", json=TASK)).json()["task_id"]
-            await asyncio.sleep(0.3)
+            await in_flight(stuck, 1)
             server.signal()
-            assert await server.left(10) == 0
+            assert await server.left() == 0
     with SqliteStore.open(tmp_path / "penstock.db") as store:
         assert not store.read(lambda reader: reader.task(task)).status.final
 

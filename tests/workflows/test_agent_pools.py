@@ -36,6 +36,11 @@ async def until(condition, seconds=10):
 
 
 class TestOutside:
+    @pytest.mark.parametrize("timeout", [-1, float("nan"), "5"])
+    def test_a_timeout_is_a_number_of_seconds(self, timeout):
+        with pytest.raises(ValueError, match="number of seconds"):
+            AgentPool("writers", ["ann"]).acquire(timeout=timeout)
+
     async def test_members_are_lent_and_given_back(self):
         pool = AgentPool("writers", ["ann", "bob"])
         async with pool.acquire() as first, pool.acquire() as second:

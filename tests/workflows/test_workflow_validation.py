@@ -222,3 +222,8 @@ def test_compiling_binds_references_everywhere():
     assert second.data == {"t": {"$text": ["x", {"$result": "1", "path": "/k", "node": "a"}]}}
     assert second.fallback.data == {"$result": "1", "path": "/z", "node": "a"}
     assert second.compensate.data == {"of": {"$result": "2", "node": "b"}}
+
+
+def test_wrong_nodes_are_not_said_to_be_missing_as_well():
+    assert [one.path for one in find_problems({"nodes": [{"id": "a"}]})] == ["nodes.0.type"]
+    assert [str(one.message) for one in find_problems({"nodes": []})] == ["must not be empty"]

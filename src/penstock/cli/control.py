@@ -24,7 +24,7 @@ from penstock.cli.nodes import living
 from penstock.cli.show_text import counted, number, print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption, YesOption, writing
 from penstock.errors import ConfigurationError
-from penstock.model.states import CLAIMABLE, TaskStatus
+from penstock.model.states import PAUSABLE, TaskStatus
 from penstock.model.task import TaskView
 from penstock.stores.contract import Reader, Store, TaskFilter, Transaction
 
@@ -180,7 +180,7 @@ def _steer_tasks(store: Store, choice: Choice, paused: bool) -> int:
         return verb(ids_of(tasks), now) if tasks else 0
 
     if not choice.ids:
-        statuses = tuple(CLAIMABLE) if paused else (TaskStatus.PAUSED,)
+        statuses = tuple(sorted(PAUSABLE)) if paused else (TaskStatus.PAUSED,)
         where = only(store.read(choice.where), statuses)
         return sum(in_chunks(store, where, change))
 
@@ -193,7 +193,7 @@ def _steer_tasks(store: Store, choice: Choice, paused: bool) -> int:
 def _steerable(reader: Reader, ids: Sequence[str], paused: bool) -> list[TaskView]:
     """The tasks named; raises `ConfigurationError` naming one that cannot be paused or resumed."""
     tasks = [find_task(reader, text) for text in ids]
-    legal = CLAIMABLE if paused else {TaskStatus.PAUSED, TaskStatus.SUSPENDED}
+    legal = PAUSABLE if paused else {TaskStatus.PAUSED, TaskStatus.SUSPENDED}
     for task in tasks:
         if task.status not in legal:
             words = (

@@ -15,13 +15,17 @@ from penstock.model.task import TaskView
 from penstock.model.task_type import TaskType
 from penstock.stores.contract import Transaction
 
+WORKFLOW = "workflow"
+
 
 def fork(
     id: IdArgument,
     step: Annotated[
         str,
         typer.Option(
-            "--step", help="The first step to make again: its number in `penstock show`, or its name."
+            "--step",
+            help="The first step to make again: its number in `penstock show`, or its name; of a workflow "
+            "the node from which on it runs anew.",
         ),
     ],
     data: Annotated[
@@ -61,7 +65,9 @@ def _fork(transaction: Transaction, text: str, step: str, data: Any) -> tuple[st
 
 
 def _which(task: TaskView, step: str) -> int | str:
-    """A number, unless a step has it for a name."""
+    """A number, unless a step has it for a name. A workflow's are its nodes."""
+    if task.type == WORKFLOW:
+        return step
     named = any(one["name"] == step for one in task.steps)
     return step if named or not step.isdecimal() else int(step)
 

@@ -20,9 +20,9 @@ _REASONS = {
 }
 _OF_WORKFLOWS = {
     "money": "it waits for money of its workflow: the {key} has no room until a call in flight costs less "
-    "than was held",
+    "than was held; give it more with: penstock workflow budget {workflow} --budget USD",
     "tokens": "it waits for tokens of its workflow: the {key} has no room until a call in flight uses less "
-    "than was held",
+    "than was held; give it more with: penstock workflow budget {workflow} --max-tokens N",
 }
 _OTHER = "it waits for {reason}: {key}"
 
@@ -30,7 +30,8 @@ _OTHER = "it waits for {reason}: {key}"
 def wait_text(wait: WaitRow) -> str:
     """Why a step waits, as its node said it."""
     words = {**_REASONS, **_OF_WORKFLOWS} if " of workflow " in wait.key else _REASONS
-    return words.get(wait.reason, _OTHER).format(reason=wait.reason, key=wait.key)
+    workflow = wait.key.rpartition(" of workflow ")[2]
+    return words.get(wait.reason, _OTHER).format(reason=wait.reason, key=wait.key, workflow=workflow)
 
 
 def until_text(until: float | None, now: float) -> str:

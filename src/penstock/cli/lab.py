@@ -14,9 +14,11 @@ from penstock.lab import RateSetup, ServiceModel, Setup, Study, Trace, read_trac
 from penstock.lab.classes import Fill, filled
 from penstock.lab.generate import generate as make_trace
 from penstock.lab.generate import read_recipe
+from penstock.lab.provider import KINDS
 from penstock.lab.report import data_report, text_report
-from penstock.lab.service import stretched
+from penstock.lab.service import LEAST_FACTOR, stretched
 from penstock.lab.setup import UNITS
+from penstock.lab.traces import writable
 from penstock.policies import policy_names
 
 DEFAULT_POLICIES = "fifo,priority,shortest_job_first,shortest_remaining,deadline,fair"
@@ -140,16 +142,21 @@ def lab(
     png: Png = None,
 ) -> None:
     """Replay a trace in virtual time: what each strategy would have done with it."""
+    _writable(save, html, png)
+    if provider not in KINDS:
+        raise ConfigurationError(f"--provider {provider!r} is unknown: choose one of {', '.join(KINDS)}")
+    if not LEAST_FACTOR <= speed <= 1 / LEAST_FACTOR:
+        raise ConfigurationError(f"--speed {speed:g}: give a number above 0, such as 2 or 0.5")
     source = _source(trace, generate, store, seed)
     if save is not None:
         write_trace(source, save)
     if speed != 1.0:
-        source = stretched(source, 1.0 / speed if speed > 0 else 0.0)
+        source = stretched(source, 1.0 / speed)
     played = source if plain else filled(source, Fill(seed, noise_sigma=noise))
     whole = step_tokens == 0 or (step_tokens is None and (source.has_programs or bool(tpm or rpm)))
     model = replace(_service(service), step_tokens=None if whole else step_tokens or 64)
     setup = Setup(slots, model, unit or ("tokens" if tpm else "seconds"))  # type: ignore[arg-type]
-    rates = RateSetup(tokens=tpm, requests=rpm, kind=provider, seed=seed) if tpm or rpm else None  # type: ignore[arg-type]
+    rates = RateSetup(tokens=tpm, requests=rpm, kind=provider, seed=seed) if tpm or rpm else None
     names = policies or (DEFAULT_PROGRAM_POLICIES if source.has_programs else DEFAULT_POLICIES)
     study = run_study(played, _names(names), _numbers("--load", load or ""), setup, rates)
     _show(study, json, html, png)
@@ -167,6 +174,19 @@ def _source(trace: Path | None, generate: str | None, store: str | None, seed: i
 
     with reading(store) as opened:
         return history(opened, Path(store or "").name)
+
+
+def _writable(save: Path | None, html: Path | None, png: Path | None) -> None:
+    """What cannot be written is told before the replays, not after them."""
+    for path in (save, html, png):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            raise ConfigurationError(f"{path} cannot be written: name a file in a folder that is there")
+    if save is not None:
+        writable(save)
+    if png is not None:
+        from penstock.lab.plots import drawing
+
+        drawing()
 
 
 def _names(text: str) -> list[str]:

@@ -69,11 +69,14 @@ def switch(store: Store, told: Told) -> int | None:
     while time.monotonic() < end:
         time.sleep(LOOK_SECONDS)
         looks += 1
-        refused, ranked_by = store.read(lambda reader: (reader.setting(REFUSED), reader.setting(RANKED_BY)))
-        if refused is not None:
-            raise ConfigurationError(refused)
+        asked, refused, ranked_by = store.read(_answer)
         if ranked_by == told.text:
             return None
+        if asked != told.text:
+            later = read_told(asked)
+            raise ConfigurationError(f"{later.words if later else 'another'} was named after it, and counts")
+        if refused is not None:
+            raise ConfigurationError(refused)
         # The process may have ended before it saw what was asked.
         if looks % _TAKE_OVER_EVERY == 0 and (count := _switch_at_rest(store, told)) is not None:
             return count
@@ -96,6 +99,11 @@ def _ask(transaction: Transaction, told: Told) -> None:
     transaction.set_setting(REFUSED, None)
     transaction.set_setting(ASKED, told.text)
     transaction.ask_control("strategy", None, time.time())
+
+
+def _answer(reader: Reader) -> tuple[str | None, str | None, str | None]:
+    """(asked for last, why that was refused, what all waiting tasks are ranked by)."""
+    return reader.setting(ASKED), reader.setting(REFUSED), reader.setting(RANKED_BY)
 
 
 def _tell(store: str | None, json: bool) -> None:

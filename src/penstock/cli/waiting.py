@@ -40,7 +40,7 @@ def event(
     json: JsonOption = False,
 ) -> None:
     """Send an event to a task; it is kept until the task waits for it."""
-    from penstock.manager.durable import Outgoing
+    from penstock.manager.letters import Outgoing
 
     given = None if data is None else read_data(data)
     if server and store is None:
@@ -96,7 +96,7 @@ def approve(
     json: JsonOption = False,
 ) -> None:
     """Approve what a task asks, or refuse it with --no; the first answer counts."""
-    from penstock.manager.durable import Answer, approval_of
+    from penstock.manager.letters import Answer, approval_of
 
     if no and yes:
         raise ConfigurationError("either --yes or --no")
@@ -147,7 +147,7 @@ def _check_plain(asked: Sequence[dict[str, Any]], name: str | None, no: bool) ->
 
 
 def _asked_here(store: str | None, tenant: str | None) -> list[dict[str, Any]]:
-    from penstock.manager.durable import approval_of
+    from penstock.manager.letters import approval_of
 
     with reading(store) as opened:
         rows = opened.read(lambda reader: reader.approvals(tenant, limit=_MOST))

@@ -15,12 +15,12 @@ from penstock.cli.remote import ServerOption
 from penstock.cli.show_text import counted, print_json
 from penstock.cli.stores import FAILED, JsonOption, StoreOption
 from penstock.cli.workflow_places import Here, Place, There, checked
-from penstock.cli.workflow_text import progress_line, shown_lines
+from penstock.cli.workflow_text import budget_lines, progress_line, shown_lines
 from penstock.errors import ConfigurationError
 from penstock.model.states import TaskStatus
 
 app = typer.Typer(
-    help="Workflows given as data: tasks with dependencies between them. Run, check, show.",
+    help="Workflows given as data: tasks with dependencies between them. Run, check, show, budget.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -113,6 +113,49 @@ def show(
             else:
                 for line in shown_lines(told, nodes, time.time()):
                     typer.echo(line)
+
+
+@app.command()
+def budget(
+    id: IdArgument,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="USD", help="In all, from now on; none takes the limit away."),
+    ] = None,
+    max_tokens: Annotated[
+        str | None,
+        typer.Option("--max-tokens", metavar="N", help="Prompts and replies in all; none likewise."),
+    ] = None,
+    server: ServerOption = None,
+    store: StoreOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a workflow may use and has used, or change it while it runs: what waits for it goes on.
+
+    Of a workflow that failed it is what a retry has.
+    """
+    changes = _budget_changes(budget, max_tokens)
+    with _place(server, store) as place:
+        told = place.adjust_budget(id, changes) if changes else place.budget(id)
+    if json:
+        print_json(told)
+        return
+    for line in budget_lines(told):
+        typer.echo(line)
+
+
+def _budget_changes(budget: str | None, max_tokens: str | None) -> dict[str, Any]:
+    """What the options say; raises `ConfigurationError` for what is no number."""
+    changes: dict[str, Any] = {}
+    for name, text, read in (("budget", budget, float), ("max_tokens", max_tokens, int)):
+        if text is None:
+            continue
+        try:
+            changes[name] = None if text == "none" else read(text)
+        except ValueError:
+            option = "--" + name.replace("_", "-")
+            raise ConfigurationError(f"{option} {text!r} is neither a number nor none") from None
+    return changes
 
 
 def read_form(file: str) -> Any:

@@ -17,7 +17,7 @@ from penstock.cli.stores import writing
 from penstock.errors import ConfigurationError, InvalidWorkflow, TaskNotFound
 from penstock.model.group import MemberView
 from penstock.model.task import Added, Existing, TaskView
-from penstock.stores.contract import Reader, Store
+from penstock.stores.contract import Reader, Store, Transaction
 
 if TYPE_CHECKING:
     from penstock.manager.engine import Manager
@@ -46,6 +46,13 @@ class Place(Protocol):
     def analysis(self, id: str, kind: Kind) -> str:
         """What took its time."""
 
+    def budget(self, id: str) -> dict[str, Any]:
+        """What it may use in all and what was booked: workflow, budget, spent, uncertain (US dollars),
+        max_tokens, tokens, uncertain_tokens."""
+
+    def adjust_budget(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change `budget` or `max_tokens`; how it stands then."""
+
 
 class There(Remote):
     """Behind a server."""
@@ -69,6 +76,14 @@ class There(Remote):
     def analysis(self, id: str, kind: Kind) -> str:
         text = self.text(f"/workflows/{quote(id, safe='')}/analysis?format={kind}")
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if kind == "json" else text
+
+    def budget(self, id: str) -> dict[str, Any]:
+        told: dict[str, Any] = self.ask("GET", f"/workflows/{quote(id, safe='')}/budget")
+        return told
+
+    def adjust_budget(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        told: dict[str, Any] = self.ask("PATCH", f"/workflows/{quote(id, safe='')}/budget", changes)
+        return told
 
 
 class Here:
@@ -111,6 +126,28 @@ class Here:
         if kind == "json":
             return json.dumps(found.as_dict(), indent=2, ensure_ascii=False)
         return found.as_text() if kind == "text" else found.as_svg()
+
+    def budget(self, id: str) -> dict[str, Any]:
+        from penstock.manager.workflow_views import WorkflowSpending, spending_of
+
+        def look(reader: Reader) -> dict[str, Any]:
+            leader = _leader(reader, id)
+            told = spending_of(reader, leader) or WorkflowSpending.nothing()
+            return {"workflow": leader.id, **told.as_dict()}
+
+        return self._store.read(look)
+
+    def adjust_budget(self, id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        from penstock.manager.unset import UNSET
+        from penstock.manager.workflow_budgets import BudgetChange
+
+        change = BudgetChange.read(changes.get("budget", UNSET), changes.get("max_tokens", UNSET))
+
+        def make(tx: Transaction) -> dict[str, Any]:
+            leader = _leader(tx, id)
+            return {"workflow": leader.id, **change.make(tx, leader.id, time.time())[0].as_dict()}
+
+        return self._store.run(make)
 
 
 @dataclass(frozen=True, slots=True)

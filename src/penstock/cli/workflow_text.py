@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from penstock.cli.show_text import clock_time, coloured, heading, number, span, table
@@ -23,6 +24,25 @@ def progress_line(told: dict[str, Any]) -> str:
     stopped = [f"stopped by {told['stopped_by']}"] if told["stopped_by"] else []
     counts = f"{number(told['done'])} of {number(told['total'])} nodes done"
     return ", ".join([f"{told['status']}: {counts}", *others, *stopped])
+
+
+def budget_lines(told: dict[str, Any]) -> list[str]:
+    """What a workflow may use in all, and what it has used."""
+    limit, cap = told["budget"], told["max_tokens"]
+    unsure = f", {_usd(told['uncertain'])} uncertain" if told["uncertain"] else ""
+    unsure_tokens = f", {number(told['uncertain_tokens'])} uncertain" if told["uncertain_tokens"] else ""
+    if limit is None and cap is None and not told["spent"] and not told["tokens"]:
+        return [f"workflow {told['workflow']} has no budget"]
+    return [
+        f"workflow {told['workflow']}",
+        f"  budget  {'no limit' if limit is None else _usd(limit)}, {_usd(told['spent'])} spent{unsure}",
+        f"  tokens  {'no limit' if cap is None else number(cap)}, {number(told['tokens'])} used"
+        f"{unsure_tokens}",
+    ]
+
+
+def _usd(amount: float) -> str:
+    return f"${Decimal(str(amount)).normalize():f}"
 
 
 def shown_lines(told: dict[str, Any], nodes: Sequence[dict[str, Any]], now: float) -> list[str]:

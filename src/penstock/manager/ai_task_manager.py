@@ -12,21 +12,22 @@ from pydantic import BaseModel
 from penstock.errors import ConfigurationError, InvalidTask, TaskNotFound
 from penstock.manager.agents import AgentFace
 from penstock.manager.ai_scheduling import AIScheduling
+from penstock.manager.answering import AIAnswering
 from penstock.manager.callbacks import Callbacks
 from penstock.manager.client import OpenAICompatibleClient
 from penstock.manager.costs import CostController
 from penstock.manager.definitions import TaskDecorator, TaskTerms
-from penstock.manager.durable import AIDurable
 from penstock.manager.engine import Manager
 from penstock.manager.forking import AIForking
 from penstock.manager.given import check_batch, read_config, several, type_name
 from penstock.manager.goals import GoalFace
 from penstock.manager.registering import Registering
-from penstock.manager.setup import UNSET, Setup, Unset, changed_settings, check_span, make_engine
+from penstock.manager.setup import Setup, changed_settings, check_span, make_engine
 from penstock.manager.statistics import by_priority, statistics
 from penstock.manager.submission import Submission
 from penstock.manager.task_config import SUBMISSION_FIELDS, TaskConfig
 from penstock.manager.task_object import AITask, task_object
+from penstock.manager.unset import UNSET, Unset
 from penstock.manager.workflow_runs import AIWorkflows
 from penstock.model.estimate import Estimate
 from penstock.model.priority import Priority
@@ -35,7 +36,7 @@ from penstock.model.task_type import TaskType
 from penstock.stores.contract import Event, TaskFilter
 
 
-class AITaskManager(AgentFace, GoalFace, Registering, AIScheduling, AIForking, AIDurable, AIWorkflows):
+class AITaskManager(AgentFace, GoalFace, Registering, AIScheduling, AIForking, AIAnswering, AIWorkflows):
     """Tasks for AI work that wait durably, run within limits and budgets, and survive crashes.
 
     async with AITaskManager(ai_client=client, max_concurrent=5, budget_limit=10.0) as manager:

@@ -17,7 +17,7 @@ from typing import (
     overload,
 )
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from penstock.errors import ConfigurationError, TaskNotFound
 from penstock.manager.task_config import TaskConfig
@@ -72,9 +72,18 @@ class TaskHandle(Generic[R]):
     async def result(self, timeout: float | None = None) -> R:
         """The function's return value.
 
-        Raises `TaskFailed`, `TaskCancelled`, or `WaitTimeout` after `timeout` seconds.
+        Raises `TaskFailed`, `TaskCancelled`, `WaitTimeout` after `timeout` seconds, or `ConfigurationError`
+        for a result that is not what the function is annotated to return.
         """
-        return self._read(await self._manager.wait_for_task(self.id, timeout))
+        given = await self._manager.wait_for_task(self.id, timeout)
+        try:
+            return self._read(given)
+        except ValidationError as error:
+            what = "; ".join(one["msg"] for one in error.errors()[:3])
+            raise ConfigurationError(
+                f"task {self.id} is completed, but its result {given!r:.80} is not what its function is "
+                f"annotated to return: {what}"
+            ) from error
 
     @property
     def status(self) -> TaskStatus:

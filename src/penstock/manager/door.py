@@ -17,6 +17,7 @@ from penstock.model.json_text import json_text
 from penstock.model.options import TaskOptions
 from penstock.model.priority import Priority, read_priority
 from penstock.model.rank import Rank
+from penstock.model.seconds import is_seconds
 from penstock.model.service_class import ServiceClass, service_class
 from penstock.model.task import NewTask
 from penstock.model.usage import from_pico
@@ -25,6 +26,9 @@ from penstock.runtime.node import Node
 from penstock.runtime.ranking import Ranker
 
 UNRANKED = Rank(0, 0.0)
+
+_SECONDS = ("delay", "deadline", "debounce", "expires", "result_ttl", "slo_seconds", "estimated_seconds")
+_SIZES = ("size", "estimated_tokens", "estimated_seconds")
 
 
 def not_for_submissions(type: str) -> str:
@@ -162,12 +166,28 @@ def _tags(one: Submission) -> tuple[str, ...]:
 
 
 def _due_at(one: Submission, now: float) -> float | None:
+    _check_seconds(one)
     wait = one.delay if one.debounce is None else max(one.delay, one.debounce)
     if one.debounce is not None and one.unique_key is None:
         raise InvalidTask(f"debounce of a {one.type!r} task goes with a unique_key: what is to be one task")
     if wait < 0 or (one.expires is not None and one.expires <= 0):
         raise InvalidTask(f"delay and expires of a {one.type!r} task are seconds from now, not negative")
     return now + wait if wait > 0 else None
+
+
+def _check_seconds(one: Submission) -> None:
+    for name in _SECONDS:
+        given = getattr(one, name)
+        if given is None or is_seconds(given):
+            continue
+        unit, more = "a number of seconds", ""
+        if name == "deadline":
+            unit, more = "an instant in seconds since the epoch", " (a datetime's is its `timestamp()`)"
+        raise InvalidTask(f"{name} of a {one.type!r} task must be {unit}{more}, not {given!r:.80}")
+    for name in _SIZES:
+        given = getattr(one, name)
+        if given is not None and not (is_seconds(given) and given >= 0):
+            raise InvalidTask(f"{name} of a {one.type!r} task must be 0 or a number above, not {given!r:.80}")
 
 
 def _priority(one: Submission, preset: ServiceClass | None) -> int:

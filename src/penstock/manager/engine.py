@@ -8,34 +8,33 @@ from functools import partial
 from typing import Any, Self, TypeVar
 
 from penstock.errors import ConfigurationError, PenstockError, StoreError, TaskNotFound
+from penstock.manager.answering import Answering
 from penstock.manager.door import Door
-from penstock.manager.durable import Durable
 from penstock.manager.feed import Feed
 from penstock.manager.forking import Forking
 from penstock.manager.given import foreign
-from penstock.manager.retrying import again
+from penstock.manager.nursery import nursery
 from penstock.manager.scheduling import Scheduling
+from penstock.manager.steering import Steering
 from penstock.manager.submission import Submission
 from penstock.manager.waiting import Outcome, Waiters
 from penstock.manager.workflow_desk import WorkflowDesk
 from penstock.manager.workflow_runs import WorkflowRuns
 from penstock.model.clock import Clock, SystemClock
-from penstock.model.states import TaskStatus
 from penstock.model.task import Added, Existing, Finish, NewTask, TaskView
 from penstock.runtime.handlers import Handler, HandlerFunction, Handlers
 from penstock.runtime.node import Node
 from penstock.runtime.ranking import Ranker
-from penstock.runtime.recovery import forget_spending
 from penstock.runtime.reranking import policy_for
 from penstock.runtime.settings import Settings
 from penstock.runtime.transport import make_async_transport, make_sync_transport
-from penstock.stores.contract import AddOutcome, Event, Reader, Retention, Store, TaskFilter
+from penstock.stores.contract import AddOutcome, Event, Reader, Store
 from penstock.stores.sqlite.store import SqliteStore
 
 T = TypeVar("T")
 
 
-class Manager(WorkflowRuns, Durable, Forking, Scheduling):
+class Manager(Steering, WorkflowRuns, Answering, Forking, Scheduling):
     """Durable tasks on one store: add, run, wait, control.
 
     manager = Manager(Settings(store="work.db", max_concurrent=20))
@@ -90,7 +89,7 @@ class Manager(WorkflowRuns, Durable, Forking, Scheduling):
             node = Node(
                 store, self.settings, self.ranker, self.handlers, self.clock, self._ended, self._store_failed
             )
-            node.nursery = self.nursery(node)
+            node.nursery = nursery(self, node)
             await node.start()
         except BaseException:
             store.close()
@@ -232,92 +231,9 @@ class Manager(WorkflowRuns, Durable, Forking, Scheduling):
         """Wait until nothing runs and nothing claimable is left."""
         await self.node.idle()
 
-    # Control
-
-    async def cancel(self, *ids: str) -> dict[str, bool]:
-        """Cancel tasks: those that wait at once, those that run at their next wait. False: too late or
-        unknown."""
-        return await self.cancel_where(TaskFilter(ids=ids))
-
-    async def cancel_where(self, where: TaskFilter) -> dict[str, bool]:
-        """Cancel every task that matches."""
-
-        def work(store: Any) -> tuple[dict[str, bool], list[tuple[int, str]]]:
-            answers: dict[str, bool] = store.cancel(where, self.clock.wall())
-            running = []
-            for id, taken in answers.items():
-                view = store.task(id) if taken else None
-                if view is not None and view.status is TaskStatus.RUNNING:
-                    running.append((view.seq, id))
-            return answers, running
-
-        answers, running = await self.node.committer.run(work)
-        for seq, _ in running:
-            self.node.cancel_running(seq)
-        self.waiters.look_soon()
-        return answers
-
-    async def pause(self, where: TaskFilter | None = None) -> int:
-        """Start none of the tasks that match, or (without a filter) nothing at all; how many wait paused."""
-        now = self.clock.wall()
-        if where is not None:
-            return await self.node.committer.run(lambda store: store.pause(where, now))
-        await self.set_pause("all", True)
-        return 0
-
-    async def resume(self, where: TaskFilter | None = None) -> int:
-        """Undo `pause`."""
-        now = self.clock.wall()
-        if where is None:
-            await self.set_pause("all", False)
-            return 0
-        count = await self.node.committer.run(lambda store: store.resume(where, now))
-        self.node.timer.expect(now)  # the timer forgot those that are delayed while they were paused
-        self.node.dispatcher.notice_all()
-        return count
-
-    async def retry(self, id: str, fresh: bool = False) -> str:
-        """Try a failed or cancelled task again, as a new task that has its journal (not with `fresh`); its
-        id."""
-
-        def work(store: Any) -> list[AddOutcome]:
-            task = again(store.task(id), id, self.clock.wall(), fresh)
-            self.ranker.enter(task, 0.0, 0.0, self.clock.wall())
-            return list(store.add([task]))
-
-        return self._accepted(await self.node.committer.run(work))[0]
-
-    async def switch_strategy(self, name: str, **settings: Any) -> int:
-        """Use another strategy from now on; how many waiting tasks were ranked anew for it. Dispatch goes on
-        meanwhile. Raises `ConfigurationError` for a strategy or a setting that there is not."""
-        return await self.node.switcher.switch(name, settings)
-
-    def adjust(self, settings: Settings) -> None:
-        """Take on other limits, budgets, slots and capacity at once; nothing restarts."""
-        if self._node is not None:
-            self._node.adjust(settings)
-        self.settings = settings
-
     def check_money(self, submissions: Sequence[Submission], base_url: str) -> None:
         """Raise `BudgetExhausted` when the estimates of these submissions are over what is left."""
         self._door.check_money(submissions, self.node, base_url)
-
-    def reset_total_cost(self) -> None:
-        """Count the total spending from now on."""
-        self.node.gate.ledger.reset_total()
-        self.node.in_background(self.node.committer.run(forget_spending))
-
-    async def clean_up(self, older_than: float) -> int:
-        """Remove tasks that ended more than `older_than` seconds ago, in chunks between other commits; how
-        many."""
-        now = self.clock.wall()
-        rule = Retention(finished_before=now - older_than)
-        removed = 0
-        while True:
-            pruned = await self.node.committer.run(lambda store: store.prune(rule, now))
-            removed += pruned.tasks
-            if not pruned.more:
-                return removed
 
     def peek(self, work: Callable[[Reader], T]) -> T:
         """Read the store at once, on this thread: for what takes no time."""
@@ -344,17 +260,6 @@ class Manager(WorkflowRuns, Durable, Forking, Scheduling):
     @property
     def is_running(self) -> bool:
         return self._node is not None
-
-    async def set_pause(self, scope: str, paused: bool) -> None:
-        """Start no more tasks of a scope (`all`, `type:NAME` or `tenant:NAME`), or start them again."""
-
-        def work(store: Any) -> list[str]:
-            store.set_pause(scope, paused)
-            return list(store.pauses())
-
-        self.node.apply_pauses(await self.node.committer.run(work))
-        if not paused:
-            self.node.dispatcher.notice_all()  # lanes in which only a paused tenant waited looked empty
 
     def _accepted(self, outcomes: Sequence[AddOutcome], tasks: Sequence[NewTask] = ()) -> list[str]:
         for outcome in outcomes:

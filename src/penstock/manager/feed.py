@@ -25,7 +25,7 @@ class Feed:
         self._closed = False
 
     def open(self) -> None:
-        """Events may come."""
+        """Let events come, after a start."""
         self._closed = False
 
     async def close(self) -> None:

@@ -10,11 +10,13 @@ from penstock.errors import InvalidTask, TaskNotFound
 from penstock.manager.retrying import copy_of
 from penstock.model.clock import Clock
 from penstock.model.json_text import json_text
+from penstock.model.options import read_options
 from penstock.model.step import StepKey
 from penstock.model.task import NewTask, TaskView
 from penstock.runtime.handlers import Handlers
 from penstock.runtime.ranking import Ranker
 from penstock.stores.contract import AddOutcome, Transaction
+from penstock.workflows.taking_over import WORKFLOW
 
 if TYPE_CHECKING:
     from penstock.manager.engine import Manager
@@ -39,8 +41,9 @@ class Forking:
     async def fork(self, id: str, step: int | str, data: Any = None) -> str:
         """Add a task like this one, running or not, that has its journal up to but without a step; its id.
 
-        `step` is its number from 1, as `penstock show` counts them, or its name; `data` stand in the place
-        of the old ones. The old task goes on as it is. Raises `InvalidTask` that names the steps there are.
+        `step` is its number from 1, as `penstock show` counts them, or its name; of a workflow the node from
+        which on it runs anew. `data` stand in the place of the old ones. The old task goes on as it is.
+        Raises `InvalidTask` that names the steps there are.
         """
 
         def work(store: Any) -> list[AddOutcome]:
@@ -61,6 +64,9 @@ class AIForking:
         """Add a task like this one, running or not, that has its recorded steps up to but without `step`
         (its number from 1, or its name), and perhaps other data; its id. The old task goes on as it is.
 
+        Of a workflow `step` is a node: it and all that needs it run anew, and results of other nodes that
+        completed are taken over.
+
         Raises `InvalidTask` that names the steps there are, `TaskNotFound`.
         """
         return await self.engine.fork(task_id, step, data)
@@ -75,10 +81,12 @@ def fork_of(
         raise TaskNotFound(f"there is no task {id}", id)
     if old.payload is None and isinstance(old.options, dict) and old.options.get("keep") is False:
         raise InvalidTask(f"the data and steps of task {id} were not kept (keep was off)")
-    before = find_step(old, step)
     task = copy_of(old, now)
     task.batch = task.position = None
     task.after = tuple(store.dependencies(old.seq))
+    if old.type == WORKFLOW:
+        return _fork_of_workflow(task, old, step, data)
+    before = find_step(old, step)
     if task.deadline is not None and task.deadline <= now:
         task.deadline = None
     if handlers is not None and old.type in handlers:
@@ -89,6 +97,22 @@ def fork_of(
         payload = old.payload if data is None else data
     task.payload = None if payload is None else json_text(payload)
     return replace(task, inherit_journal=True, fork_before=before)
+
+
+def _fork_of_workflow(task: NewTask, old: TaskView, node: int | str, data: Any) -> NewTask:
+    """A workflow's steps are its nodes: `node`, and all that needs it, runs anew."""
+    given = old.payload.get("nodes") if isinstance(old.payload, dict) else None
+    names = [one["id"] for one in given or () if isinstance(one, dict) and "id" in one]
+    if node not in names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise InvalidTask(
+            f"workflow {old.id} has no node {node!r}; name the node from which on it is to run anew: "
+            f"{', '.join(names[:_SHOWN])}{more}"
+        )
+    if data is not None:
+        raise InvalidTask("a fork of a workflow takes no other data; run the changed workflow as a new one")
+    task.options = replace(read_options(task.options), redo=str(node)).as_text()
+    return replace(task, deadline=None)
 
 
 def find_step(task: TaskView, step: int | str) -> tuple[StepKey, int]:

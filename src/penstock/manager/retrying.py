@@ -12,7 +12,7 @@ from penstock.model.lane import Lane
 from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
 from penstock.model.task import NewTask, TaskView
-from penstock.workflows.coordinator import TYPE as WORKFLOW
+from penstock.workflows.taking_over import EVERYTHING, WORKFLOW
 
 
 def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
@@ -26,8 +26,9 @@ def again(old: TaskView | None, id: str, now: float, fresh: bool) -> NewTask:
     if old.payload is None and isinstance(old.options, dict) and old.options.get("keep") is False:
         raise InvalidTask(f"the data of task {old.id} were not kept (keep was off); submit it again")
     copy = copy_of(old, now)
-    if old.type == WORKFLOW:  # its nodes are others, and its time begins anew
-        return replace(copy, deadline=None)
+    if old.type == WORKFLOW:  # its nodes are others and have the journals, and its time begins anew
+        options = replace(read_options(copy.options), redo=EVERYTHING if fresh else "")
+        return replace(copy, deadline=None, options=options.as_text())
     return replace(copy, inherit_journal=not fresh)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from penstock.errors import ConfigurationError
@@ -16,15 +15,6 @@ from penstock.manager.engine import Manager
 from penstock.manager.home import default_store
 from penstock.pricing import PriceTable
 from penstock.runtime.settings import Keep, Limits, ModelLimits, Settings
-
-
-class Unset(Enum):
-    """Stands for an argument that was not given, where `None` means something."""
-
-    UNSET = "unset"
-
-
-UNSET: Final = Unset.UNSET
 
 Money = Decimal | float
 

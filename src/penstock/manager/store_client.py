@@ -11,13 +11,16 @@ from typing import Any, Self
 from penstock.errors import ConfigurationError, TaskNotFound, WaitTimeout
 from penstock.manager.ai_task_manager import AITaskManager
 from penstock.manager.client import APIConfig, OpenAICompatibleClient
-from penstock.manager.durable import Answer, Outgoing, approvals
 from penstock.manager.engine import open_store
 from penstock.manager.given import type_name
+from penstock.manager.letters import Answer, Outgoing, approvals
 from penstock.manager.submission import Submission
 from penstock.manager.task_config import TaskConfig
 from penstock.manager.task_object import AITask, task_object
+from penstock.manager.unset import UNSET, Unset
 from penstock.manager.waiting import Outcome
+from penstock.manager.workflow_budgets import BudgetChange, Money
+from penstock.manager.workflow_views import WorkflowSpending
 from penstock.model.decision import Approval
 from penstock.model.task import Added, Existing, NewTask
 from penstock.model.task_type import TaskType
@@ -113,6 +116,17 @@ class StoreClient:
         """As `AITaskManager.decide`."""
         answer = Answer(approved, by, comment, data)
         self._store.run(lambda tx: answer.deliver(tx, task_id, name, time.time()))
+
+    def adjust_budget(
+        self,
+        workflow_id: str,
+        *,
+        budget: Money | Unset | None = UNSET,
+        max_tokens: int | Unset | None = UNSET,
+    ) -> WorkflowSpending:
+        """As `WorkflowRun.adjust_budget`; who runs the workflow hears of it within 50 ms."""
+        change = BudgetChange.read(budget, max_tokens)
+        return self._store.run(lambda tx: change.make(tx, workflow_id, time.time())[0])
 
     def cancel(self, task_id: str) -> bool:
         """Cancel a task that waits, or one that runs at its next wait; False: too late or unknown."""

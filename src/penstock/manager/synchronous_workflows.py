@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from penstock.manager.goals import GoalRun
 from penstock.manager.synchronous_definitions import Portal
+from penstock.manager.unset import UNSET, Unset
+from penstock.manager.workflow_budgets import Money
 from penstock.manager.workflow_runs import WorkflowRun
 from penstock.manager.workflow_views import WorkflowProgress, WorkflowSpending
 from penstock.model.group import MemberView
@@ -39,6 +41,12 @@ class SyncWorkflowRun:
     def spending(self) -> WorkflowSpending | None:
         """As `WorkflowRun.spending`."""
         return self._portal.call(self._run.spending)
+
+    def adjust_budget(
+        self, *, budget: Money | Unset | None = UNSET, max_tokens: int | Unset | None = UNSET
+    ) -> WorkflowSpending:
+        """As `WorkflowRun.adjust_budget`."""
+        return self._portal.run(self._run.adjust_budget(budget=budget, max_tokens=max_tokens))
 
     def nodes(self) -> list[MemberView]:
         """As `WorkflowRun.nodes`."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.manager.submission import Submission
+from penstock.manager.unset import UNSET, Unset
+from penstock.manager.workflow_budgets import BudgetChange, Money
 from penstock.manager.workflow_desk import WorkflowDesk
 from penstock.manager.workflow_views import (
     WorkflowProgress,
@@ -16,6 +18,7 @@ from penstock.manager.workflow_views import (
     spending_of,
 )
 from penstock.model.group import MemberView
+from penstock.runtime.committer import run_whole
 from penstock.stores.contract import AddOutcome, Transaction
 from penstock.workflows.analysis import Analysis
 from penstock.workflows.builder import Workflow
@@ -51,6 +54,28 @@ class WorkflowRun:
         """What was booked on its `budget` and its `max_tokens`; `None` where it has neither."""
         return self._engine.peek(lambda reader: spending_of(reader, leader_of(reader, self.id)))
 
+    async def adjust_budget(
+        self, *, budget: Money | Unset | None = UNSET, max_tokens: int | Unset | None = UNSET
+    ) -> WorkflowSpending:
+        """Change what it may use in all (US dollars, tokens), at once: calls that wait for it go on, and
+        `None` takes a limit away. Of one that failed it is what a retry has.
+
+        Raises `InvalidTask` for less than what is spent and held, for a workflow that is completed, and for
+        one that began without a budget.
+        """
+        change, now = BudgetChange.read(budget, max_tokens), self._engine.clock.wall()
+        node = self._engine.node
+        try:
+            with node.gate.programs.freezing(self.id):
+                told, _ = await run_whole(
+                    node.committer,
+                    lambda store: change.make(store, self.id, now),
+                    lambda outcome: node.apply_budgets(outcome[1]),
+                )
+        finally:
+            node.admitter.pump_soon()
+        return told
+
     async def nodes(self) -> list[MemberView]:
         """How every node stands, in the order in which they were added."""
         return await self._engine.read(lambda reader: reader.members(leader_of(reader, self.id).seq))
@@ -64,20 +89,24 @@ class WorkflowRun:
     async def cancel(self, undo: bool = False) -> bool:
         """Cancel it with all its nodes; with `undo`, what completed is undone and it ends as failed. False
         when it was too late."""
-        if undo and await self._stop():
-            return True
+        if undo and (stopped := await self._stop()) is not None:
+            return stopped
         return (await self._engine.cancel(self.id)).get(self.id, False)
 
-    async def _stop(self) -> bool:
+    async def _stop(self) -> bool | None:
+        """Whether it will be undone; `None` where nothing of it has begun. Asked once more while it is being
+        undone, that goes on."""
         now = self._engine.clock.wall()
 
-        def stop(store: Transaction) -> bool:
-            seq = leader_of(store, self.id).seq
-            group = store.group(seq)
-            if group is None or group.closed or not group.open:
-                return False
-            store.close_group(seq, now)
-            return True
+        def stop(store: Transaction) -> bool | None:
+            leader = leader_of(store, self.id)
+            group = store.group(leader.seq)
+            if group is None:
+                return None
+            if not group.closed and group.open:
+                store.close_group(leader.seq, now)
+                return True
+            return group.closed and not leader.status.final
 
         return await self._engine.node.committer.run(stop)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from penstock.errors import TaskNotFound
 from penstock.model.task import TaskView
 from penstock.model.usage import from_pico
 from penstock.stores.contract import Reader
 from penstock.workflows.analysis import Analysis, analyse, record_of
+from penstock.workflows.budgets import own_budget
 from penstock.workflows.coordinator import TYPE
 
 
@@ -43,6 +45,21 @@ class WorkflowSpending:
     tokens: int
     uncertain_tokens: int
 
+    @staticmethod
+    def nothing() -> WorkflowSpending:
+        """Without a limit, and with nothing booked."""
+        return WorkflowSpending(None, Decimal(0), Decimal(0), None, 0, 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Money in US dollars, as numbers."""
+        money = {"budget": self.budget, "spent": self.spent, "uncertain": self.uncertain}
+        return {
+            **{name: None if one is None else float(one) for name, one in money.items()},
+            "max_tokens": self.max_tokens,
+            "tokens": self.tokens,
+            "uncertain_tokens": self.uncertain_tokens,
+        }
+
 
 def leader_of(reader: Reader, id: str) -> TaskView:
     """The task that leads a workflow. Raises `TaskNotFound` for what is none."""
@@ -66,10 +83,9 @@ def progress_of(reader: Reader, leader: TaskView) -> WorkflowProgress:
 
 def spending_of(reader: Reader, leader: TaskView) -> WorkflowSpending | None:
     """What its budget was used for; `None` where neither it nor a workflow around it has one."""
-    found = [one for one in reader.program_budgets([leader.id]) if one.program == leader.id]
-    if not found:
+    one = own_budget(reader, leader.id)
+    if one is None:
         return None
-    one = found[0]
     return WorkflowSpending(
         None if one.limit is None else from_pico(one.limit),
         from_pico(one.spent),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Path
@@ -12,6 +13,7 @@ from penstock.manager.engine import Manager
 from penstock.model.task import TaskView
 from penstock.service.auth import Principal, allowed
 from penstock.service.errors import HttpProblem
+from penstock.stores.contract import TaskFilter
 
 Submitter = Annotated[Principal, Depends(allowed("submit"))]
 Viewer = Annotated[Principal, Depends(allowed("read"))]
@@ -58,3 +60,12 @@ async def find_task(engine: Manager, principal: Principal, id: str) -> TaskView:
     if view is None or (tenant is not None and view.tenant != tenant):
         raise TaskNotFound(f"there is no task {id[:64]!r}", id[:64])
     return view
+
+
+async def of_leader(engine: Manager, where: TaskFilter, workflow: str | None) -> TaskFilter:
+    """The filter, where `workflow` is the id of a task: its nodes or children are meant."""
+    if workflow is None or not is_task_id(workflow):
+        return where
+    leader = await engine.get(workflow)
+    theirs = leader is None or where.tenant not in (None, leader.tenant)
+    return where if theirs else replace(where, program=workflow)

@@ -98,14 +98,14 @@ _STATUSES: tuple[tuple[type[PenstockError], int], ...] = (
     (WaitTimeout, 504),
     (ConfigurationError, 400),
 )
-_TYPES = {400: "invalid_request_error", 401: "authentication_error", 402: "insufficient_quota"}
-_TYPES |= {
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
     403: "permission_error",
     404: "not_found_error",
     409: "conflict_error",
-    413: "invalid_request_error",
+    429: "rate_limit_error",
 }
-_TYPES |= {422: "invalid_request_error", 429: "rate_limit_error", 405: "invalid_request_error"}
 
 
 def error_reply(

@@ -19,7 +19,7 @@ from penstock.service.errors import HttpProblem
 from penstock.stores.contract import Event, Reader
 
 _KEPT = 5_000
-_PAGE = 1_000
+PAGE = 1_000
 
 
 class Hub:
@@ -89,9 +89,9 @@ class Hub:
 
     async def _page(self, after: int) -> list[Event]:
         if after < self._before:
-            return await self._engine.read(partial(_read, after))
+            return await self._engine.read(partial(next_page, after))
         place = bisect_right(self._newest, after, key=lambda event: event.no)
-        return self._newest[place : place + _PAGE]
+        return self._newest[place : place + PAGE]
 
     async def _follow(self, after: int) -> None:
         try:
@@ -132,5 +132,6 @@ def sse_text(event: Event) -> str:
     return f"id: {event.no}\nevent: {event.kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
-def _read(after: int, reader: Reader) -> list[Event]:
-    return reader.events(after, _PAGE)
+def next_page(after: int, reader: Reader) -> list[Event]:
+    """Events of all tasks behind this one, as many as go at once."""
+    return reader.events(after, PAGE)

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from penstock.model.json_text import json_text
+from penstock.model.json_text import json_text, no_constant
 
 DEEPEST = 100
 """How many objects and lists may lie in each other; stores and readers of JSON give up at some depth."""
@@ -18,7 +18,7 @@ def read_json(body: bytes) -> Any:
     """The data of a body; raises `json.JSONDecodeError` for what is no JSON, and for numbers and depths that
     not every reader of JSON can take."""
     try:
-        data = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        data = json.loads(body, parse_constant=no_constant, parse_float=_finite)
     except json.JSONDecodeError:
         raise
     except RecursionError:
@@ -50,10 +50,6 @@ class Reply(JSONResponse):
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _finite(text: str) -> float:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from penstock.model.states import TaskStatus
 from penstock.model.waits import APPROVAL
 from penstock.service.schemas import Body, Name, ProgressReply
+from penstock.workflows.definition import MOST_TOKENS
 
 Comment = Annotated[str, Field(max_length=10_000)]
 
@@ -68,8 +69,8 @@ class ApprovalReply(BaseModel):
 
 
 class ForkIn(Body):
-    """Where a copy of a task goes on: the first step that it makes again, by its number from 1 or its name.
-    `data` stand in the place of the old ones."""
+    """Where a copy of a task goes on: the first step that it makes again, by its number from 1 or its name;
+    of a workflow the node from which on it runs anew. `data` stand in the place of the old ones."""
 
     model_config = _example(step="write")
 
@@ -117,6 +118,28 @@ class StopIn(Body):
     """How to stop a workflow; with `undo` what completed is undone, and it ends as failed."""
 
     undo: Annotated[bool, Field(strict=True)] = False
+
+
+class WorkflowBudgetIn(Body):
+    """What a workflow may use in all from now on, in US dollars and in tokens; null takes a limit away."""
+
+    model_config = _example(budget=2.5)
+
+    budget: Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=1, le=MOST_TOKENS)] | None = None
+
+
+class WorkflowBudgetReply(BaseModel):
+    """What a workflow may use in all and what was booked on it, without what calls in flight hold; null
+    limits nothing. Money is US dollars."""
+
+    workflow: str
+    budget: float | None
+    spent: float
+    uncertain: float
+    max_tokens: int | None
+    tokens: int
+    uncertain_tokens: int
 
 
 class NodeFiguresReply(BaseModel):

@@ -17,6 +17,7 @@ from penstock.runtime.fallbacks import Fallback
 from penstock.stores.contract import AddOutcome, Transaction
 from penstock.workflows.compiling import NodeTask, compile_nodes
 from penstock.workflows.definition import NodeDefinition
+from penstock.workflows.taking_over import NOTHING, Earlier
 
 _AT_ONCE = 200
 
@@ -55,6 +56,7 @@ class NewNodes:
     tasks: list[NewTask]
     nodes: list[NodeTask]
     stops: list[bool]
+    earlier: Earlier = NOTHING
 
     def ids(self) -> list[str]:
         return [task.id for task in self.tasks]
@@ -68,14 +70,18 @@ class NewNodes:
             if isinstance(outcome, PenstockError):
                 raise outcome
             assert isinstance(outcome, Added)
-            undo = node.compensate
+            undo = node.compensate if self.earlier.undoes(node.node.id) else None
             text = None if undo is None else json_text({"type": undo.type, "data": undo.data})
             members.append(NewMember(outcome.seq, node.node.id, stops, text))
         return outcomes if store.join_group(group, members) else None
 
 
 async def new_nodes(
-    nodes: Sequence[NodeDefinition], known: Mapping[str, str], terms: Terms, desk: Desk
+    nodes: Sequence[NodeDefinition],
+    known: Mapping[str, str],
+    terms: Terms,
+    desk: Desk,
+    earlier: Earlier = NOTHING,
 ) -> NewNodes:
     """Nodes of a checked definition as tasks; `known` are the task ids of nodes that are there already.
 
@@ -91,12 +97,13 @@ async def new_nodes(
             await asyncio.sleep(0)  # thousands of nodes must not keep the loop from others
         try:
             tasks.append(make.task(node))
+            earlier.apply(node.node.id, tasks[-1])
         except InvalidTask as error:
             problems.append(Problem(f"nodes.{place}", f"node {node.node.id!r}: {error}"))
     if problems:
         raise InvalidWorkflow(problems)
     stops = [terms.stops if node.on_failure is None else node.on_failure == "stop" for node in nodes]
-    return NewNodes(tasks, compiled, stops)
+    return NewNodes(tasks, compiled, stops, earlier)
 
 
 class _Maker:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from penstock.errors import ConfigurationError, WaitTimeout
 from penstock.model.rank import Rank
+from penstock.model.seconds import is_seconds
 
 if TYPE_CHECKING:
     from penstock.runtime.context import TaskContext
@@ -119,6 +120,8 @@ class AgentPool(Generic[M]):
 
     def acquire(self, context: TaskContext | None = None, timeout: float | None = None) -> Lease[M]:
         """A member, as soon as one is free. Raises `WaitTimeout` after `timeout` seconds."""
+        if timeout is not None and not (is_seconds(timeout) and timeout >= 0):
+            raise ValueError(f"timeout is a number of seconds from 0 up, not {timeout!r:.80}")
         return Lease(self, context, timeout)
 
     def release(self, member: M) -> None:

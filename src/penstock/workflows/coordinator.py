@@ -10,23 +10,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from penstock.errors import WorkflowFailed
 from penstock.model.group import Group, MemberView
 from penstock.model.program_budget import ProgramBudget
 from penstock.model.states import TaskStatus
-from penstock.model.task import NewTask
+from penstock.model.task import NewTask, TaskView
 from penstock.model.usage import to_pico
-from penstock.model.waits import GROUP, Wait
+from penstock.model.waits import GROUP, TASK, Wait
 from penstock.runtime.context import TaskContext
+from penstock.stores.asks import TaskFilter
 from penstock.stores.contract import AddOutcome, Reader, Transaction
 from penstock.workflows.adding import Desk, Terms, new_nodes
+from penstock.workflows.budgets import first_budget
 from penstock.workflows.compiling import result_nodes, shaped, stands_alone
 from penstock.workflows.definition import WorkflowDefinition
 from penstock.workflows.rollback import roll_back
+from penstock.workflows.taking_over import WORKFLOW, children_of, earlier_run, run_before
 
-TYPE = "workflow"
+TYPE = WORKFLOW
 
 _LARGE = 100_000
 
@@ -53,7 +57,10 @@ async def _begin(context: TaskContext, desk: Desk) -> dict[str, Any]:
     async def begin() -> Callable[[Transaction], dict[str, Any]]:
         definition = await _definition(context)
         terms = _terms(context, definition)
-        new = await new_nodes(definition.nodes, {}, terms, desk)
+        await _run_before_ended(context)
+        look = context.services.committer.read
+        earlier = await look(lambda reader: earlier_run(reader, _view(reader, context), definition))
+        new = await new_nodes(definition.nodes, {}, terms, desk, earlier)
         tasks.extend(new.tasks)
         timeout_at = None if definition.timeout is None else context.task.started_at + definition.timeout
 
@@ -67,7 +74,7 @@ async def _begin(context: TaskContext, desk: Desk) -> dict[str, Any]:
 
         def add(store: Transaction) -> dict[str, Any]:
             store.open_group(context.task.seq, definition.max_concurrent, terms.stops)
-            store.open_budget(_budget(context, definition))
+            store.open_budget(first_budget(store, _view(store, context), _budget(context, definition)))
             outcomes.extend(new.join(store, context.task.seq) or ())
             return told
 
@@ -79,12 +86,44 @@ async def _begin(context: TaskContext, desk: Desk) -> dict[str, Any]:
     return told
 
 
+async def _run_before_ended(context: TaskContext) -> None:
+    """Tried again right after a cancel: nodes of that run that are still at work come to their end first, for
+    all that they have recorded until then is taken over; and so does what undoes nodes."""
+    look = context.services.committer.read
+    before = await look(lambda reader: run_before(reader, _view(reader, context)))
+    if before is None or before[1]:
+        return
+    id = before[0].seq
+
+    def ended(store: Reader) -> bool | None:
+        group = store.group(id)
+        return True if group is None or not group.open else None
+
+    if await look(ended) is None:
+        await context.waiting(Wait(f"{GROUP}{id}"), ended)
+    for view in await look(lambda reader: children_of(reader, id)):
+        if not view.status.final:
+            await context.waiting(Wait(f"{TASK}{view.seq}"), partial(_gone, view.seq))
+
+
+def _gone(seq: int, store: Reader) -> bool | None:
+    """Whether this task has ended."""
+    found = store.tasks(TaskFilter(seqs=(seq,)), whole=False)
+    return True if not found or found[0].status.final else None
+
+
 async def _definition(context: TaskContext) -> WorkflowDefinition:
     """The workflow's data; a large one is read in a thread, so that it keeps nobody from running."""
     text = context.task.payload or "{}"
     if len(text) < _LARGE:
         return WorkflowDefinition.model_validate_json(text)
     return await asyncio.to_thread(WorkflowDefinition.model_validate_json, text)
+
+
+def _view(reader: Reader, context: TaskContext) -> TaskView:
+    """The workflow's own task."""
+    [view] = reader.tasks(TaskFilter(seqs=(context.task.seq,)), whole=False)
+    return view
 
 
 def _budget(context: TaskContext, definition: WorkflowDefinition) -> ProgramBudget:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from penstock.errors import InvalidTask, InvalidWorkflow, WorkflowStopped
+from penstock.errors import InvalidTask, InvalidWorkflow, Problem, WorkflowStopped
 from penstock.model.task import NewTask, TaskView
 from penstock.runtime.context import TaskContext
 from penstock.stores.asks import TaskFilter
@@ -30,6 +30,9 @@ async def grow(context: TaskContext, nodes: Nodes, desk: Desk) -> dict[str, str]
     """
     outcomes: list[AddOutcome] = []
     tasks: list[NewTask] = []
+    given: object = nodes
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidWorkflow([Problem("nodes", f"must be a list of nodes, not {nodes!r:.80}")])
     plain = [
         one.model_dump(mode="json", exclude_unset=True) if isinstance(one, NodeDefinition) else one
         for one in nodes

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.model.json_text import no_constant
 from penstock.task_types.conversation import BadAnswer
 from penstock.task_types.json_in_text import parse_strictly
 
@@ -56,7 +57,7 @@ def _parsed(piece: str) -> Iterator[Any]:
 
 
 def _within(text: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder(parse_constant=_refused)
+    decoder = json.JSONDecoder(parse_constant=no_constant)
     at = _next_start(text, 0)
     for _ in range(_MOST_TRIES):
         if at < 0:
@@ -102,7 +103,7 @@ def _why_none(text: str) -> str:
     fences = [fence[1].strip() for fence in _FENCE.finditer(text)]
     piece = _COMMA.sub(lambda one: one[1] or "", fences[0] if fences else text[start:])
     try:
-        value, _ = json.JSONDecoder(parse_constant=_refused).raw_decode(piece)
+        value, _ = json.JSONDecoder(parse_constant=no_constant).raw_decode(piece)
     except json.JSONDecodeError as error:
         if not piece[error.pos :].strip() or error.msg.startswith("Unterminated string"):
             return "it ends before its JSON does: answer with a shorter plan"
@@ -117,7 +118,3 @@ def _why_none(text: str) -> str:
         else "is a list"
     )
     return f"its JSON has no {FIELD!r}: it {held}"
-
-
-def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")

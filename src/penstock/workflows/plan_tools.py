@@ -66,7 +66,7 @@ async def call_tool(context: TaskContext, data: GoalToolData, toolbox: Toolbox) 
             raise StepError(f"a person refused the call of the tool {tool.name}{why}")
     if tool.has_steps:
         return await tool.call(context, data.arguments)
-    return await context.step(f"tool {tool.name}", lambda: tool.call(context, data.arguments), key="")
+    return await context.step(f"tool {tool.name}", tool.call, context, data.arguments, key="")
 
 
 def _check(tool: Tool) -> Check:

@@ -89,11 +89,17 @@ def _checked(
     try:
         found = form.model_validate(raw)
     except ValidationError as error:
-        problems = [field_problem(one) for one in error.errors(include_url=False, include_context=False)]
+        found_wrong = error.errors(include_url=False, include_context=False)
+        problems = [field_problem(one) for one in found_wrong if not (nodes and _counts_nodes(one))]
     judge = Judge(outlines(nodes), known)
     problems += judge.problems(types)
     problems += judge.output_problems(raw.get("output"))
     return (None, list(dict.fromkeys(problems))) if problems else (found, [])
+
+
+def _counts_nodes(error: Mapping[str, Any]) -> bool:
+    """Whether there are too few nodes: nodes that are wrong are told apart, and do not count."""
+    return (error["type"], error["loc"]) == ("too_short", ("nodes",))
 
 
 def _first_line(error: Exception) -> str:

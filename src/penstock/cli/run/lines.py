@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from penstock.llm.wire import Family, classify, path_of
+from penstock.model.json_text import no_constant
 
 SHOWN_BYTES = 300
 MOST_TOKENS = 10**9
@@ -101,11 +102,7 @@ def shown(raw: bytes) -> str:
     return text + ("…" if len(raw) > SHOWN_BYTES else "")
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(parse_constant=no_constant).decode
 
 
 def _json(raw: bytes) -> Any:

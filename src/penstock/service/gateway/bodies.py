@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from penstock.service.errors import HttpProblem
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def whole_body(request: Request, most: int) -> bytes:
     """The whole body; raises `HttpProblem` 413 as soon as it is longer than `most` bytes."""
     refuse_large(request, most)
     parts: list[bytes] = []
@@ -27,7 +27,7 @@ async def read_body(request: Request, most: int) -> bytes:
 def refuse_large(request: Request, most: int) -> None:
     """Raise `HttpProblem` 413 for a body that says it is too long."""
     said = request.headers.get("content-length", "")
-    if said.isdigit() and int(said) > most:
+    if said.isdecimal() and len(said) < 20 and int(said) > most:
         raise too_large(most)
 
 

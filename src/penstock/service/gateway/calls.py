@@ -17,7 +17,7 @@ from penstock.runtime.replies import Headers, WireReply
 from penstock.runtime.visitor import Visitor
 from penstock.service.auth import Principal
 from penstock.service.errors import HttpProblem
-from penstock.service.gateway.bodies import read_body
+from penstock.service.gateway.bodies import whole_body
 from penstock.service.gateway.patience import GaveUp
 from penstock.service.gateway.problems import NO_RETRY, CallError, passed_on, presentable, problem_of
 from penstock.service.gateway.terms import Terms, read_terms
@@ -80,7 +80,7 @@ async def incoming(request: Request, principal: Principal, path: str) -> Incomin
     """Read a call of this path. Raises `HttpProblem` for what is no request at all."""
     service = service_of(request)
     gateway = service.gateway
-    content = await read_body(request, service.config.max_body)
+    content = await whole_body(request, service.config.max_body)
     shape = read_call("POST", path, content)
     _check(shape)
     terms = read_terms(request.headers, principal, gateway.engine.clock.wall())

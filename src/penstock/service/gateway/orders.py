@@ -18,7 +18,6 @@ class Orders:
     """Works on every order that has not ended, each in a task of its own."""
 
     def __init__(self, manager: AITaskManager, shelf: Shelf) -> None:
-        self._manager = manager
         self._engine = manager.engine
         self._shelf = shelf
         self._working: dict[str, asyncio.Task[None]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from penstock.errors import PenstockError
 from penstock.manager.engine import Manager
@@ -15,6 +15,7 @@ from penstock.model.task import Added, Existing
 from penstock.service.access import Submitter, Viewer, own_tenant, visible
 from penstock.service.auth import Principal
 from penstock.service.errors import HttpProblem
+from penstock.service.idempotency import IdempotencyKey
 from penstock.service.intake import check_after, submission_of
 from penstock.service.json_body import Reply
 from penstock.service.labels import batch_prefix, batch_tag
@@ -45,7 +46,7 @@ async def submit_batch(
     request: Request,
     principal: Submitter,
     batch: BatchIn,
-    key: Annotated[str | None, Header(alias="idempotency-key", min_length=1, max_length=200)] = None,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Submit tasks together: all of them or, when one is refused, none."""
     service, tenant = service_of(request), own_tenant(principal, batch.tenant)

@@ -8,8 +8,8 @@ from functools import partial
 from fastapi import Request, Response
 
 from penstock.manager.engine import Manager
-from penstock.model.states import TaskStatus
-from penstock.service.access import Submitter, Viewer, visible
+from penstock.model.states import PAUSABLE, TaskStatus
+from penstock.service.access import Submitter, Viewer, of_leader, visible
 from penstock.service.auth import Principal
 from penstock.service.errors import HttpProblem
 from penstock.service.intake import type_of
@@ -24,7 +24,7 @@ router = make_router("control")
 
 _CHUNK = 500
 _UNFINISHED = tuple(status for status in TaskStatus if not status.final)
-_CLAIMABLE = (TaskStatus.QUEUED, TaskStatus.RETRYING)
+_PAUSABLE = tuple(status for status in TaskStatus if status in PAUSABLE)
 
 
 @router.get("/control", name="get_control", response_model=ControlReply)
@@ -44,13 +44,14 @@ async def cancel_tasks(request: Request, principal: Submitter, selection: Select
     async def cancel(some: TaskFilter) -> int:
         return sum((await engine.cancel_where(some)).values())
 
-    count = await _in_chunks(engine, _where(principal, selection, _UNFINISHED), cancel)
+    count = await _in_chunks(engine, await _where(engine, principal, selection, _UNFINISHED), cancel)
     return Reply({"changed": count, "message": "those that run end at their next wait"})
 
 
 @router.post("/control/pause", name="pause_tasks", response_model=ChangedMany, responses=errors(404))
 async def pause_tasks(request: Request, principal: Submitter, selection: Selection) -> Response:
-    """Start none of the tasks that match and wait their turn.
+    """Start none of the tasks that match and wait: for their turn, for others that they need, or suspended
+    for what is kept for them then.
 
     Of everything, and of a type for every tenant (both for admin keys of no tenant), also those that come
     later.
@@ -59,7 +60,7 @@ async def pause_tasks(request: Request, principal: Submitter, selection: Selecti
     if scope is not None:
         await engine.set_pause(scope, True)
         return Reply({"changed": 0, "message": f"nothing of {scope} is started until it is resumed"})
-    count = await _in_chunks(engine, _where(principal, selection, _CLAIMABLE), engine.pause)
+    count = await _in_chunks(engine, await _where(engine, principal, selection, _PAUSABLE), engine.pause)
     return Reply({"changed": count, "message": "tasks that come later are not paused"})
 
 
@@ -69,7 +70,9 @@ async def resume_tasks(request: Request, principal: Submitter, selection: Select
     engine, scope = service_of(request).engine, _scope(principal, selection)
     if scope is not None:
         await engine.set_pause(scope, False)
-    count = await _in_chunks(engine, _where(principal, selection, (TaskStatus.PAUSED,)), engine.resume)
+    count = await _in_chunks(
+        engine, await _where(engine, principal, selection, (TaskStatus.PAUSED,)), engine.resume
+    )
     return Reply({"changed": count, "message": "they wait their turn again"})
 
 
@@ -83,7 +86,9 @@ def _scope(principal: Principal, selection: Selection) -> str | None:
     return None
 
 
-def _where(principal: Principal, selection: Selection, statuses: tuple[TaskStatus, ...]) -> TaskFilter:
+async def _where(
+    engine: Manager, principal: Principal, selection: Selection, statuses: tuple[TaskStatus, ...]
+) -> TaskFilter:
     given = selection.model_dump(exclude_none=True)
     if not given or ("everything" in given and len(given) > 1):
         message = "say which tasks: everything, or some of task_type, tenant, tag, workflow, batch_id"
@@ -92,13 +97,14 @@ def _where(principal: Principal, selection: Selection, statuses: tuple[TaskStatu
     tags = () if selection.tag is None else (selection.tag,)
     if selection.batch_id is not None:
         tags = (*tags, batch_tag(tenant or "", selection.batch_id))
-    return TaskFilter(
+    where = TaskFilter(
         statuses=statuses,
         types=() if selection.task_type is None else (type_of(selection.task_type),),
         tenant=tenant,
         tags=tags,
         program=None if selection.workflow is None else workflow_key(tenant or "", selection.workflow),
     )
+    return await of_leader(engine, where, selection.workflow)
 
 
 async def _in_chunks(engine: Manager, where: TaskFilter, work: Callable[[TaskFilter], Awaitable[int]]) -> int:

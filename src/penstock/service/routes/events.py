@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from penstock.errors import PenstockError
 from penstock.service.access import TaskId, Viewer, find_task, visible
 from penstock.service.errors import HttpProblem
-from penstock.service.events import sse_text
+from penstock.service.events import PAGE, next_page, sse_text
 from penstock.service.routes.batches import batch_filter
 from penstock.service.routing import errors, make_router
 from penstock.service.schemas import ShortName, TenantName
@@ -33,7 +33,6 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     },
     204: {"description": "Nothing follows what was seen: do not connect again."},
 }
-_PAGE = 1_000
 
 Page = list[Event] | None
 """events of a follower, maybe none; `None` when nothing at all happened for a while"""
@@ -140,7 +139,7 @@ class Members:
 
     async def any_behind(self, after: int) -> bool:
         """Whether there are events of them behind this one."""
-        while page := await self._service.engine.read(partial(_next_page, after)):
+        while page := await self._service.engine.read(partial(next_page, after)):
             if await self.among(page):
                 return True
             after = page[-1].no
@@ -240,8 +239,4 @@ def _is_of(event: Event, tenant: str) -> bool:
 
 
 def _of_task(after: int, seq: int, reader: Reader) -> list[Event]:
-    return reader.events(after, _PAGE, seq)
-
-
-def _next_page(after: int, reader: Reader) -> list[Event]:
-    return reader.events(after, _PAGE)
+    return reader.events(after, PAGE, seq)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from penstock.errors import WaitTimeout
 from penstock.model.priority import read_priority
 from penstock.model.states import TaskStatus
 from penstock.model.task import TaskView
-from penstock.service.access import Submitter, TaskId, Viewer, find_task, is_task_id, visible
+from penstock.service.access import Submitter, TaskId, Viewer, find_task, of_leader, visible
 from penstock.service.auth import allowed
 from penstock.service.bulk import BulkReply, Terms
 from penstock.service.errors import HttpProblem
+from penstock.service.idempotency import IdempotencyKey, key_of
 from penstock.service.intake import accepted, submission_of, submit, told
 from penstock.service.json_body import Reply, read_json
 from penstock.service.labels import NAME, batch_tag, workflow_key
@@ -38,11 +38,11 @@ from penstock.stores.contract import TaskFilter
 router = make_router("tasks")
 
 LONGEST_WAIT = 300.0
-LONGEST_KEY = 200
-_KEY = Annotated[str | None, Header(alias="idempotency-key", min_length=1, max_length=LONGEST_KEY)]
 
 
-async def submit_task(request: Request, principal: Submitter, task: TaskIn, key: _KEY = None) -> Response:
+async def submit_task(
+    request: Request, principal: Submitter, task: TaskIn, key: IdempotencyKey = None
+) -> Response:
     """Submit one task; the reply is sent when it is durable.
 
     The same `Idempotency-Key` with the same type and payload gives the same task, as long as it is kept.
@@ -59,10 +59,7 @@ _may_submit = allowed("submit")
 
 async def _submit_directly(request: Request) -> Response:
     principal = await _may_submit(request, None)
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= LONGEST_KEY:
-        message = f"an idempotency key has 1 to {LONGEST_KEY} characters"
-        raise HttpProblem(422, "invalid_request", message, param="idempotency-key")
+    key = key_of(request)
     return await submit_task(request, principal, await read_body(request, TaskIn), key)
 
 
@@ -81,22 +78,13 @@ router.post("/task", name="submit_task_alias", status_code=202, include_in_schem
 async def list_tasks(request: Request, principal: Viewer, asked: Annotated[ListQuery, Query()]) -> Response:
     """A page of tasks, newest first. Where more follow, `Link` and `x-next-cursor` say how to get them."""
     service, tenant = service_of(request), visible(principal, asked.tenant)
-    where, limit = _where(asked, tenant), asked.limit
-    if asked.workflow is not None and is_task_id(asked.workflow):
-        where = await _of_leader(service, where, asked.workflow)
+    where, limit = await of_leader(service.engine, _where(asked, tenant), asked.workflow), asked.limit
     views: list[TaskView] = await service.engine.read(
         lambda reader: reader.tasks(where, asked.cursor or 0, limit + 1, whole=False)
     )
     now = service.engine.clock.wall()
     headers = _next(request, views[limit - 1].seq) if len(views) > limit else {}
     return Reply([task_reply(view, now) for view in views[:limit]], headers=headers)
-
-
-async def _of_leader(service: Service, where: TaskFilter, id: str) -> TaskFilter:
-    """The filter, where `workflow` is the id of a task: its nodes or children are meant."""
-    leader = await service.engine.get(id)
-    theirs = leader is None or where.tenant not in (None, leader.tenant)
-    return where if theirs else replace(where, program=id)
 
 
 def _where(asked: ListQuery, tenant: str | None) -> TaskFilter:
@@ -153,7 +141,7 @@ async def cancel_task(request: Request, principal: Submitter, task_id: TaskId) -
 
 @router.post("/tasks/{task_id}/pause", name="pause_task", response_model=Changed, responses=errors(404))
 async def pause_task(request: Request, principal: Submitter, task_id: TaskId) -> Response:
-    """Do not start a task that waits its turn."""
+    """Do not start a task that waits; what comes for one that is suspended is kept."""
     engine = service_of(request).engine
     await find_task(engine, principal, task_id)
     return await _changed(request, principal, task_id, bool(await engine.pause(TaskFilter(ids=(task_id,)))))
@@ -207,7 +195,7 @@ async def submit_bulk(
     request: Request,
     principal: Submitter,
     batch_id: Annotated[BatchId | None, Query(description="the batch that all of them belong to")] = None,
-    key: _KEY = None,
+    key: IdempotencyKey = None,
 ) -> Response:
     """Submit any number of tasks, one a line, while they are read; outcomes come as chunks become durable.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
-from penstock.manager.durable import approval_of
+from penstock.manager.letters import approval_of
 from penstock.model.clock import iso_time
 from penstock.model.states import TaskStatus
 from penstock.model.waits import Await

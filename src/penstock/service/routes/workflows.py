@@ -6,17 +6,18 @@ import asyncio
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 
 from penstock.errors import TaskNotFound
 from penstock.manager.engine import Manager
-from penstock.manager.workflow_views import analysis_of, progress_of
+from penstock.manager.workflow_views import WorkflowSpending, analysis_of, progress_of, spending_of
 from penstock.model.states import TaskStatus
 from penstock.model.task import TaskView
 from penstock.service.access import Submitter, TaskId, Viewer, find_task, is_task_id, own_tenant, visible
 from penstock.service.auth import Principal, allowed
 from penstock.service.confining import own_workflow
 from penstock.service.errors import HttpProblem
+from penstock.service.idempotency import IdempotencyKey, key_of
 from penstock.service.intake import KNOWN, told
 from penstock.service.json_body import Reply
 from penstock.service.labels import workflow_key
@@ -25,7 +26,14 @@ from penstock.service.routing import errors, json_body, make_router
 from penstock.service.schemas import Accepted, Changed, Name, TenantName
 from penstock.service.service import service_of
 from penstock.service.workflow_replies import node_reply, plain_reply, workflow_reply
-from penstock.service.workflow_schemas import AnalysisReply, NodeReply, StopIn, WorkflowReply
+from penstock.service.workflow_schemas import (
+    AnalysisReply,
+    NodeReply,
+    StopIn,
+    WorkflowBudgetIn,
+    WorkflowBudgetReply,
+    WorkflowReply,
+)
 from penstock.stores.contract import Reader, TaskFilter
 from penstock.workflows.analysis import Analysis
 from penstock.workflows.coordinator import TYPE
@@ -33,11 +41,8 @@ from penstock.workflows.definition import WorkflowDefinition
 
 router = make_router("workflows")
 
-LONGEST_KEY = 200
 ENTERED = "the workflow is durable and waits its turn"
-_KEY = Annotated[str | None, Header(alias="idempotency-key", min_length=1, max_length=LONGEST_KEY)]
 _Tenant = Annotated[TenantName | None, Query(description="only for an admin key of no tenant")]
-_Format = Literal["json", "text", "svg"]
 _EXAMPLE = {
     "name": "report",
     "nodes": [
@@ -56,7 +61,7 @@ _PICTURE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-in
 
 
 async def run_workflow(
-    request: Request, principal: Submitter, workflow: WorkflowDefinition, key: _KEY = None
+    request: Request, principal: Submitter, workflow: WorkflowDefinition, key: IdempotencyKey = None
 ) -> Response:
     """Run a workflow; the reply is sent when it is durable. All that is wrong with it is told at once, in
     `problems` with the path of each.
@@ -72,10 +77,7 @@ _may_submit = allowed("submit")
 async def _run_directly(request: Request) -> Response:
     """What is wrong with a workflow is found by its own check, which tells everything, and in its words."""
     principal = await _may_submit(request, None)
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= LONGEST_KEY:
-        message = f"an idempotency key has 1 to {LONGEST_KEY} characters"
-        raise HttpProblem(422, "invalid_request", message, param="idempotency-key")
+    key = key_of(request)
     return await _run(service_of(request).engine, principal, await json_body(request), key)
 
 
@@ -118,6 +120,38 @@ async def get_workflow(
             return Reply(workflow_reply(leader, progress, engine.clock.wall()))
     where = TaskFilter(tenant=scope or "", program=workflow_key(scope or "", workflow))
     return Reply(plain_reply(workflow, await progress_or_404(engine, where, "workflow", workflow)))
+
+
+@router.get(
+    "/workflows/{workflow_id}/budget",
+    name="get_workflow_budget",
+    response_model=WorkflowBudgetReply,
+    responses=errors(404),
+)
+async def get_workflow_budget(request: Request, principal: Viewer, workflow_id: TaskId) -> Response:
+    """What was booked on a workflow's budget and on its cap of tokens; nothing where it has neither."""
+    engine = service_of(request).engine
+    leader = await _find(engine, principal, workflow_id)
+    told = await engine.read(lambda reader: spending_of(reader, leader)) or WorkflowSpending.nothing()
+    return Reply({"workflow": leader.id, **told.as_dict()})
+
+
+@router.patch(
+    "/workflows/{workflow_id}/budget",
+    name="change_workflow_budget",
+    response_model=WorkflowBudgetReply,
+    responses=errors(404),
+)
+async def change_workflow_budget(
+    request: Request, principal: Submitter, workflow_id: TaskId, changes: WorkflowBudgetIn
+) -> Response:
+    """Change what a workflow may use in all, at once: calls that wait for it go on. Less than what is spent
+    and held is refused. Of one that failed it is what a retry has."""
+    engine = service_of(request).engine
+    leader = await _find(engine, principal, workflow_id)
+    given = changes.model_dump(exclude_unset=True)
+    told = await engine.workflow(leader.id).adjust_budget(**given)
+    return Reply({"workflow": leader.id, **told.as_dict()})
 
 
 @router.get(
@@ -194,7 +228,10 @@ async def cancel_workflow(
 
 
 async def _find(engine: Manager, principal: Principal, id: str) -> TaskView:
-    view = await find_task(engine, principal, id)
+    try:
+        view = await find_task(engine, principal, id)
+    except TaskNotFound as error:
+        raise HttpProblem(404, "workflow_not_found", f"there is no workflow {error.task_id!r}") from None
     if view.type != TYPE:
         raise HttpProblem(404, "workflow_not_found", f"task {view.id} is no workflow", task_id=view.id)
     return view
