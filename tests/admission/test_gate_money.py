@@ -65,15 +65,13 @@ def test_an_unknown_price_matters_only_with_a_budget() -> None:
     assert "set a price for m" in decision.message
 
 
-def test_uncertain_money_stays_until_it_is_released_by_hand() -> None:
+def test_uncertain_money_stays_booked() -> None:
     tight = gate(Budget(DOLLAR), Budget(DOLLAR, "day"))
     grant = tight.admit(Ask("m", cost=DOLLAR), 100.0)
     tight.sent(grant, 100.0)
     tight.uncertain(grant, 101.0)
     assert [(use.spent, use.held, use.uncertain) for use in tight.money(101.0)] == [(0, 0, DOLLAR)] * 2
     assert isinstance(tight.consider(Ask("m", cost=1), 101.0), Reject)
-    tight.release_uncertain(DOLLAR, "", NOON + 1.0, 102.0)
-    assert isinstance(tight.consider(Ask("m", cost=DOLLAR), 102.0), Admit)
 
 
 def test_what_is_billed_beyond_the_estimate_is_booked() -> None:

@@ -270,3 +270,15 @@ def test_never_above_over_random_holds_settlements_and_restarts(script: list[tup
     assert all(use.held == 0 for use in books.gate.programs.use())
     books.gate.programs.drop(sorted(LIMITS), books.gate.programs.at_rest())
     assert len(books.gate.programs) == 0
+
+
+def test_calls_wait_while_a_limit_around_them_is_being_changed() -> None:
+    outer, inner = ProgramBudget("p", limit=10), ProgramBudget("q", limit=10, within="p")
+    gate = gate_with(outer, inner, ProgramBudget("r", limit=10))
+    with gate.programs.freezing("p"), gate.programs.freezing("p"), gate.programs.freezing("nobody"):
+        wait = Wait("money", "budget of workflow p", None)
+        assert gate.consider(ask("p", 1), 0.0) == gate.consider(ask("q", 1), 0.0) == wait
+        assert isinstance(gate.consider(ask("r", 1), 0.0), Admit)
+        gate.programs.change([replace(outer, limit=3)])
+    assert isinstance(gate.consider(ask("q", 3), 0.0), Admit)
+    assert isinstance(gate.consider(ask("q", 4), 0.0), Reject)

@@ -22,6 +22,7 @@ from penstock.admission import (
     RateLimit,
     Wait,
 )
+from penstock.admission.reported import ReportedLimits
 from penstock.model.usage import Usage
 
 WINDOW = 10.0
@@ -290,6 +291,27 @@ def test_headers_cost_nothing_when_nobody_shares_the_key(kind: str) -> None:
     outcome = World(kind, limits, requests=REQUESTS, headers=True).run()
     assert outcome.refused == 0
     assert outcome.utilisation["requests"] >= 0.985
+
+
+@pytest.mark.parametrize("kind", ["fixed", "bucket"])
+def test_a_report_on_requests_says_nothing_of_how_tokens_are_counted(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both limits given: each is seen for what it is once, not forgotten and found again at every reply."""
+    rebuilt: list[str] = []
+    reshape = ReportedLimits.reshape
+
+    def counted(self: ReportedLimits, rate: RateLimit, *details: Any) -> None:
+        rebuilt.append(rate.dimension)
+        reshape(self, rate, *details)
+
+    monkeypatch.setattr(ReportedLimits, "reshape", counted)
+    limits = given("actual", RateLimit("requests", 300, WINDOW), RateLimit("tokens", TOKENS, WINDOW))
+    outcome = World(kind, limits, requests=300, tokens=TOKENS, headers=True).run()
+    assert len(rebuilt) == len(set(rebuilt))
+    assert "tokens" in rebuilt
+    assert outcome.refused == 0
+    assert max(outcome.utilisation.values()) >= 0.97
 
 
 def test_others_on_the_same_key_are_noticed() -> None:

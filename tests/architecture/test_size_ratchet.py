@@ -11,7 +11,7 @@ MODULE_LINES, LARGE_MODULE_LINES, FUNCTION_LINES, CLASS_METHODS = 400, 600, 50, 
 # "path" or "path::Class.function" -> the size it may have; it only goes down.
 ALLOWED: dict[str, int] = {
     # Surfaces: what users and stores are promised, one verb a method.
-    "manager/engine.py::Manager": 37,
+    "manager/engine.py::Manager": 27,
     "manager/ai_task_manager.py::AITaskManager": 30,
     "stores/contract.py::Reader": 33,
     "stores/contract.py::Transaction": 33,

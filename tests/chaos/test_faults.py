@@ -49,7 +49,7 @@ def every_fault(make_job, serve, lines: int, each: float, burst: float, burst_se
 
 
 def test_every_fault_at_a_tenth_of_300_calls(make_job, serve, figures):
-    figures(every_fault(make_job, serve, 300, each=0.015, burst=0.01, burst_seconds=0.1, timeout=1.5))
+    figures(every_fault(make_job, serve, 300, each=0.015, burst=0.01, burst_seconds=0.1, timeout=3.0))
 
 
 @pytest.mark.slow

@@ -23,8 +23,13 @@ SENDERS = 8
 
 
 def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
+    """One that the system gives nobody by itself: it has to be free at each start again."""
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", random.randint(20_000, 30_000))) as one,
+        ):
+            return one.getsockname()[1]
 
 
 class Served:

@@ -61,6 +61,7 @@ def run(provider, tmp_path):
             "OPENAI_BASE_URL": provider.base_url,
             "OPENAI_API_KEY": "none",
             "XDG_DATA_HOME": str(tmp_path),
+            "MPLCONFIGDIR": str(tmp_path),  # it says so where it cannot write at home
             "PYTHONIOENCODING": "utf-8",
         }
         done = subprocess.run(

@@ -51,9 +51,9 @@ def test_openai_headers():
         NOW,
     )
     assert report
-    assert (report.requests.limit, report.requests.remaining) == (5000, 4999)
-    assert report.tokens.reset_at == pytest.approx(NOW + 360)
-    assert report.input_tokens is None
+    assert (report.of("requests").limit, report.of("requests").remaining) == (5000, 4999)
+    assert report.of("tokens").reset_at == pytest.approx(NOW + 360)
+    assert report.of("input_tokens") is None
 
 
 def test_anthropic_headers():
@@ -64,7 +64,7 @@ def test_anthropic_headers():
         for what, value in (("limit", "1000"), ("remaining", "900"), ("reset", reset))
     }
     report = read_limits(headers, NOW)
-    for found in (report.requests, report.tokens, report.input_tokens, report.output_tokens):
+    for found in map(report.of, ("requests", "tokens", "input_tokens", "output_tokens")):
         assert (found.limit, found.remaining, found.reset_at) == (1000, 900, NOW + 30)
 
 
@@ -73,11 +73,11 @@ def test_windows_in_names_and_by_profile():
         {"x-ratelimit-limit-requests-day": "100", "x-ratelimit-limit-requests-minute": "5"}, NOW
     )
     assert {(x.window_seconds, x.limit) for x in report.limits} == {(86_400.0, 100), (60.0, 5)}
-    assert report.requests.limit == 5
+    assert report.of("requests").limit == 5
     groq = read_limits(
         {"x-ratelimit-limit-requests": "14400", "x-ratelimit-limit-tokens": "6000"}, NOW, 86_400.0
     )
-    assert (groq.requests.window_seconds, groq.tokens.window_seconds) == (86_400.0, 60.0)
+    assert (groq.of("requests").window_seconds, groq.of("tokens").window_seconds) == (86_400.0, 60.0)
 
 
 @pytest.mark.parametrize("limit", ["-1", "0", "many", "", "1e99"])

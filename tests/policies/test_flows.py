@@ -316,9 +316,9 @@ def test_ten_thousand_flows_cost_little_more_than_a_hundred():
         flows.pick_many(count, lambda flow: [float(hash(flow) % 97)])
         best = math.inf
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.thread_time()
             flows.pick_many(2_000, lambda flow: [5.0] * 50)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert seconds_of(10_000) < 6 * seconds_of(100) + 0.01

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -83,6 +84,14 @@ def test_a_bad_rank_becomes_arrival_order(answer, caplog):
     assert "arrival order" in record.getMessage()
 
 
+def test_a_key_may_be_a_whole_number_of_any_size(caplog):
+    """A store that counts in 64 bits is given a float."""
+    rank = Guarded(Odd(rank=Rank(1, 2**70))).rank(TASK, 1.0)
+    assert rank == Rank(1, 2.0**70)
+    assert type(rank.key) is float
+    assert not caplog.records
+
+
 def test_it_is_said_once_for_each_reason(caplog):
     odd = Odd()
     guarded = Guarded(odd)
@@ -99,13 +108,28 @@ def test_it_is_said_once_for_each_reason(caplog):
     assert guarded.failures == 250
 
 
-@pytest.mark.parametrize("answer", [KeyError("x"), None, replace(TASK, attained=float("nan"))])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        KeyError("x"),
+        None,
+        replace(TASK, attained=float("nan")),
+        replace(TASK, size=float("inf")),
+        replace(TASK, attained=Decimal(1)),
+        replace(TASK, turn_at=None),
+        replace(TASK, level=Decimal(1)),
+        replace(TASK, level=2**63),
+        replace(TASK, level=None),
+        replace(TASK, started="no"),
+        replace(TASK, program="p"),
+    ],
+)
 def test_a_bad_step_counts_its_service(answer, caplog):
     assert Guarded(Odd(stepped=answer)).stepped(TASK, 5.0, 1.0, 9.0) == advanced(TASK, 5.0, 1.0)
     assert "failed in stepped" in caplog.text
 
 
-@pytest.mark.parametrize("answer", [KeyError("x"), 3])
+@pytest.mark.parametrize("answer", [KeyError("x"), 3, "\ud800"])
 def test_a_bad_flow_is_none(answer, caplog):
     assert Guarded(Odd(flow=answer)).flow(TASK) is None
     assert "failed in flow" in caplog.text

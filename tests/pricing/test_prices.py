@@ -96,7 +96,7 @@ def test_hint_and_embedding_models_without_a_provider():
 
 def test_local_is_free_unless_priced():
     assert PriceTable().price_for("gpt-4o", local=True, at=AT) is FREE
-    assert PriceTable().price_for(None, local=True, at=AT).free
+    assert PriceTable().price_for(None, local=True, at=AT) is FREE
     table = PriceTable({"sim-small": {"input": 0.15, "output": 0.6}})
     assert table.price_for("sim-small", local=True, at=AT).output == 600_000
 
@@ -120,7 +120,7 @@ def test_override_fields():
         "m", {"input": 1, "output": 2, "cached_input": 0.1, "cache_write": 1.25, "per_request": 0.01}
     )
     assert price == Price(10**6, 2 * 10**6, 10**5, 1_250_000, 1_250_000, 2 * 10**6, PICO // 100)
-    assert read_override("m", "0,0").free
+    assert read_override("m", "0,0") == FREE
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,12 @@ async def world(tmp_path):
 
 
 @pytest.fixture
+def world_of(tmp_path):
+    """A world of a provider that the test runs, which also stops the world: `world_of(provider)`."""
+    return lambda provider: World(provider, tmp_path)
+
+
+@pytest.fixture
 def make_world(tmp_path):
     """For tests that need a provider of their own: `async with make_world(limits=...) as world`."""
 
@@ -143,15 +149,3 @@ def make_world(tmp_path):
                 await world.stop()
 
     return make
-
-
-@pytest.fixture
-def eventually():
-    """Wait until a condition holds."""
-
-    async def wait(condition, seconds=10):
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 (conditions of many kinds)
-                await asyncio.sleep(0.005)
-
-    return wait

@@ -1,7 +1,9 @@
-"""Limits that are changed under load hold from the next call on, in both directions, and nothing is lost."""
+"""Limits that are changed under load hold from the next call on, in both directions, and nothing is lost.
+
+In virtual time: what is measured is what the gate allows, and not what the machine does."""
 
 import asyncio
-import time
+import functools
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +13,9 @@ import pytest
 from penstock import Keep, Limits, ModelLimits, Submission
 from penstock.admission import RateLimit
 from penstock.errors import ConfigurationError, QueueFull, TaskFailed
-from penstock.simulator import Latency
+from penstock.model.clock import SystemClock
+from penstock.simulator import Latency, SimulatorConfig
+from penstock.testing import SimulatedProvider, virtually
 
 UNDER_WAY = 0.03
 LATENCY = 0.06
@@ -26,12 +30,12 @@ class Load:
         self.arrivals = []
         self.ids = []
         self.results = Counter()
-        world.simulator.provider.run.dealer.deal = self._arrived
+        world.simulator.arrived = self._arrived
         for model in models:
             world.handle(self._work, type=model, model=lambda data: data["model"], pools=pools)
 
-    def _arrived(self, arrival, now):
-        self.arrivals.append(time.monotonic())
+    def _arrived(self):
+        self.arrivals.append(now())
 
     async def _work(self, context):
         number = context.data["number"]
@@ -48,7 +52,7 @@ class Load:
         """Change settings; the instant from which on they hold."""
         node = self.world.manager.node
         node.adjust(replace(node.settings, **changes))
-        return time.monotonic()
+        return now()
 
     def calls_of_the_world(self, since, most):
         """Faults: arrivals after `since` that found more than `most` others within a reply's time."""
@@ -84,16 +88,46 @@ class Load:
         assert self.world.idle_again()
 
 
+def now():
+    """Seconds on the clock of the manager."""
+    return SystemClock().monotonic()
+
+
+class Provider(SimulatedProvider):
+    """Tells when a call arrives."""
+
+    def arrived(self):
+        pass
+
+    async def __call__(self, scope, receive, send):
+        self.arrived()
+        await super().__call__(scope, receive, send)
+
+
 @pytest.fixture
-async def world(make_world):
-    async with make_world(latency=Latency(LATENCY)) as world:
-        yield world
+def world(world_of):
+    with Provider(SimulatorConfig(latency=Latency(LATENCY))) as provider:
+        yield world_of(provider)
+
+
+def in_virtual_time(test):
+    """A test with a world, whose time passes when nothing else can happen."""
+
+    @functools.wraps(test)
+    async def run(world, **fixtures):
+        try:
+            await test(world, **fixtures)
+        finally:
+            await world.stop()
+
+    return virtually(run)
 
 
 # Some time for calls that were on their way when the limit was lowered.
 ON_THE_WAY = LATENCY + 0.05
 
 
+@in_virtual_time
 async def test_concurrency(world):
     load = Load(world)
     await world.start(max_concurrent=20, limits=Limits(requests_per_minute=100_000))
@@ -117,6 +151,7 @@ async def test_concurrency(world):
     assert load.results == {"completed": 300}
 
 
+@in_virtual_time
 async def test_concurrency_of_a_model(world):
     load = Load(world)
     wide = Limits(requests_per_minute=100_000)
@@ -132,6 +167,7 @@ async def test_concurrency_of_a_model(world):
     assert load.between(raised, raised + 0.6) > 2 * (0.6 / LATENCY + 1)
 
 
+@in_virtual_time
 async def test_a_rate(world):
     window = 0.5
     load = Load(world)
@@ -144,7 +180,7 @@ async def test_a_rate(world):
     await asyncio.sleep(0.4)
     lowered = load.adjust(limits=limits(8))
     await asyncio.sleep(1.2)
-    slow = load.between(lowered, time.monotonic())
+    slow = load.between(lowered, now())
     # A call that was admitted just before may arrive just after.
     assert load.over_the_rate(lowered + 0.02, 8, window) == []
     assert 4 <= slow <= 8 * (1.2 / window + 1)
@@ -155,6 +191,7 @@ async def test_a_rate(world):
     assert load.results == {"completed": 150}
 
 
+@in_virtual_time
 async def test_a_limit_that_comes_in_the_middle_of_a_window_knows_what_was_sent_before(world):
     load = Load(world)
     await world.start(max_concurrent=10, limits=Limits(requests_per_minute=100_000))
@@ -171,6 +208,7 @@ async def test_a_limit_that_comes_in_the_middle_of_a_window_knows_what_was_sent_
     await load.all_end()
 
 
+@in_virtual_time
 async def test_tokens(world):
     load = Load(world)
     wide = Limits(tokens_per_minute=1_000_000)
@@ -190,6 +228,7 @@ async def test_tokens(world):
 PRICES = {"sim": {"input": 1_000, "output": 1_000}}
 
 
+@in_virtual_time
 async def test_a_budget_below_what_is_spent_refuses_and_a_larger_one_goes_on(world):
     load = Load(world)
     await world.start(max_concurrent=4, prices=PRICES, limits=Limits(budget=1_000))
@@ -211,6 +250,7 @@ async def test_a_budget_below_what_is_spent_refuses_and_a_larger_one_goes_on(wor
     assert load.results == {"completed": 5}
 
 
+@in_virtual_time
 async def test_a_call_that_waits_for_the_next_hour_goes_when_its_budget_is_raised(world, eventually):
     load = Load(world)
     await world.start(max_concurrent=4, prices=PRICES, limits=Limits(hourly_budget=1_000))
@@ -228,6 +268,7 @@ async def test_a_call_that_waits_for_the_next_hour_goes_when_its_budget_is_raise
     assert load.results == {"completed": 3}
 
 
+@in_virtual_time
 async def test_units_of_a_pool(world):
     load = Load(world, pools=(("gpu", 1),))
     wide = Limits(requests_per_minute=100_000, pools={"gpu": 10})
@@ -244,6 +285,7 @@ async def test_units_of_a_pool(world):
     assert not world.manager.node.gate.pools.used
 
 
+@in_virtual_time
 async def test_how_many_may_wait_and_be_open(world, eventually):
     load = Load(world)
     await world.start(max_concurrent=2, limits=Limits(models={"sim": ModelLimits(requests_per_hour=1)}))
@@ -259,6 +301,7 @@ async def test_how_many_may_wait_and_be_open(world, eventually):
     await load.all_end()
 
 
+@in_virtual_time
 async def test_every_limit_again_and_again(world):
     load = Load(world, models=("sim", "other"), pools=(("gpu", 1),))
     await world.start(
@@ -285,6 +328,7 @@ async def test_every_limit_again_and_again(world):
     assert all(use.held == 0 for use in node.gate.usage(world.manager.clock.monotonic()))
 
 
+@in_virtual_time
 async def test_what_needs_a_restart_is_refused_and_nothing_changes(world):
     await world.start()
     node = world.manager.node

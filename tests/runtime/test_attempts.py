@@ -121,3 +121,51 @@ async def test_without_a_delay_the_next_attempt_comes_at_once(world):
         return context.attempt
 
     assert await world.run(work, options=TaskOptions(retry_delay=0)) == 3
+
+
+@pytest.mark.parametrize("how", ["collected", "caught", "wrapped", "in a step"])
+async def test_what_a_handler_makes_of_the_order_to_leave_is_no_result(world, how):
+    """A node that stops must not turn into an end of the task: it goes on with the next."""
+
+    async def step(context):
+        await context.sleep(0.3)
+        return await context.step("step", str, "done")
+
+    async def collected(context):
+        found = await asyncio.gather(step(context), return_exceptions=True)
+        return "done" if found == ["done"] else f"failed: {found!r}"
+
+    async def work(context):
+        if how == "collected":
+            return await collected(context)
+        if how == "in a step":
+            return await context.step("outer", collected, context, key="outer")
+        try:
+            return await step(context)
+        except BaseException as error:
+            if how == "wrapped":
+                raise RuntimeError("failed") from error
+            return f"failed: {error!r}"
+
+    world.handle(work, options=ONCE)
+    await world.start()
+    id = await world.manager.submit("work")
+    await world.manager.stop()
+    await world.start()
+    assert await world.manager.wait(id, timeout=10) == "done"
+
+
+async def test_nor_is_what_it_makes_of_a_suspension(world, eventually):
+    async def work(context):
+        try:
+            return await context.wait_for_event("paid")
+        except BaseException:
+            return "failed"
+
+    world.handle(work)
+    await world.start(suspend_after=0.05)
+    id = await world.manager.submit("work")
+
+    await eventually(lambda: world.manager.peek(lambda store: store.task(id)).status is TaskStatus.SUSPENDED)
+    await world.manager.send_event(id, "paid", 7)
+    assert await world.manager.wait(id, timeout=10) == 7

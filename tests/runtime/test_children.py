@@ -274,3 +274,102 @@ async def test_a_child_that_there_was_already_is_kept_for_who_waits():
         await manager.send_event(id, "go")
         assert await manager.wait(id) == 7
         assert await manager.clean_up(-DAY) == 2
+
+
+async def test_a_list_given_to_gather_is_refused_in_words(world):
+    async def work(context):
+        await context.gather([1, 2])
+
+    with pytest.raises(TaskFailed, match=r"gather\(\*branches\), not \[1, 2\]"):
+        await world.run(work, options=TaskOptions(max_retries=0))
+
+
+def _shared(manager, ran):
+    """Two parents that want the same child; its id."""
+
+    async def child(context):
+        ran.append(await context.wait_for_event("go"))
+        if ran[-1] == "fail":
+            raise ValueError("no luck")
+        return ran[-1]
+
+    async def parent(context):
+        started = await context.start_child("child", unique_key="one", detached=context.data == "detached")
+        return await started.result()
+
+    manager.register("child", child, options=ONCE)
+    manager.register("parent", parent, options=ONCE)
+
+
+async def _suspended(manager, id):
+    while (await manager.get(id)).status is not TaskStatus.SUSPENDED:  # noqa: ASYNC110
+        await asyncio.sleep(1)
+
+
+async def _kin(manager, *data):
+    """The parents, one after the other, and the child that they have together."""
+    parents = []
+    for one in data:
+        parents.append(await manager.submit("parent", one))
+        await _suspended(manager, parents[-1])
+    [child] = await manager.read(lambda reader: reader.tasks(TaskFilter(types=("child",))))
+    await _suspended(manager, child.id)
+    return [*parents, child.id]
+
+
+@virtually
+@pytest.mark.parametrize("second", ["attached", "detached"])
+async def test_a_child_of_two_lives_as_long_as_one_of_them(second):
+    manager, ran = make_manager(), []
+    _shared(manager, ran)
+    async with manager:
+        first, other, child = await _kin(manager, "attached", second)
+        await manager.cancel(first)
+        assert (await manager.get(child)).status is TaskStatus.SUSPENDED
+        await manager.send_event(child, "go", 7)
+        assert await manager.wait(other) == 7
+        assert manager.node.store.verify() == []
+        assert await manager.clean_up(-DAY) == 3
+        assert manager.node.store.verify() == []
+
+
+@virtually
+@pytest.mark.parametrize(("kinds", "ended"), [("aaa", True), ("aad", False), ("da", False)])
+async def test_and_is_cancelled_with_the_last_that_did_not_detach_it(kinds, ended):
+    manager, ran = make_manager(), []
+    _shared(manager, ran)
+    async with manager:
+        *parents, child = await _kin(manager, *[{"a": "attached", "d": "detached"}[one] for one in kinds])
+        for parent in parents:
+            assert (await manager.get(child)).status is TaskStatus.SUSPENDED
+            await manager.cancel(parent)
+        assert ((await manager.get(child)).status is TaskStatus.CANCELLED) is ended
+        assert manager.node.store.verify() == []
+
+
+@virtually
+async def test_parents_that_are_cancelled_together_take_it_along():
+    manager, ran = make_manager(), []
+    _shared(manager, ran)
+    async with manager:
+        first, second, child = await _kin(manager, "attached", "attached")
+        await manager.cancel(first, second)
+        assert (await manager.get(child)).status is TaskStatus.CANCELLED
+
+
+@virtually
+async def test_a_retry_of_the_second_parent_starts_the_failed_child_again():
+    manager, ran = make_manager(), []
+    _shared(manager, ran)
+    async with manager:
+        first, second, child = await _kin(manager, "attached", "attached")
+        await manager.send_event(child, "go", "fail")
+        for parent in (first, second):
+            with pytest.raises(TaskFailed):
+                await manager.wait(parent)
+        again = await manager.retry(second)
+        await _suspended(manager, again)
+        children = await manager.read(lambda reader: reader.tasks(TaskFilter(types=("child",))))
+        assert len(children) == 2
+        await manager.send_event(children[0].id, "go", 8)
+        assert await manager.wait(again) == 8

@@ -122,7 +122,7 @@ async def test_a_cancelled_call_is_booked_as_uncertain_and_its_slot_comes_back(m
 
 
 async def test_the_timeout_counts_running_and_not_waiting(make_world):
-    allowed = {"requests_per_window": 1, "window_seconds": 0.5}
+    allowed = {"requests_per_window": 1, "window_seconds": 1.0}
     async with make_world() as world:
         from penstock.admission import RateLimit
 
@@ -132,10 +132,10 @@ async def test_the_timeout_counts_running_and_not_waiting(make_world):
             return context.attempt
 
         rates = (RateLimit("requests", allowed["requests_per_window"], allowed["window_seconds"]),)
-        options = TaskOptions(timeout=0.4, max_retries=0)
+        options = TaskOptions(timeout=1.5, max_retries=0)
         began = asyncio.get_running_loop().time()
         assert await world.run(work, options=options, settings={"limits": Limits(rates=rates)}) == 1
-        assert asyncio.get_running_loop().time() - began > 0.8
+        assert asyncio.get_running_loop().time() - began > 1.9
 
 
 async def test_a_call_that_takes_too_long_ends_the_attempt(make_world, eventually):
@@ -144,8 +144,12 @@ async def test_a_call_that_takes_too_long_ends_the_attempt(make_world, eventuall
         async def work(context):
             await world.say("hello")
 
-        with pytest.raises(TaskFailed, match=r"timeout of 0\.2 seconds"):
-            await world.run(work, options=TaskOptions(timeout=0.2, max_retries=0))
+        world.handle(work)
+        await world.start()
+        assert world.openai.chat.completions  # what an SDK loads at its first call is no part of the timeout
+        id = await world.manager.submit("work", options=TaskOptions(timeout=1.0, max_retries=0))
+        with pytest.raises(TaskFailed, match=r"timeout of 1 seconds"):
+            await world.manager.wait(id, timeout=20)
         await eventually(world.idle_again)
         assert await world.reservations() == ["uncertain"]
 

@@ -165,7 +165,8 @@ async def test_the_process_of_a_task_that_has_to_leave_is_killed(
     mark = tmp_path / "pid"
     world.handle(computing.forever, run="process")
     await world.start(processes=1)
-    options = TaskOptions(max_retries=0, timeout=1.5 if reason == "timeout" else None)
+    await world.manager.node.services.in_process(abs, -1)  # there is one: its birth is no part of the timeout
+    options = TaskOptions(max_retries=0, timeout=3.0 if reason == "timeout" else None)
     id = await world.manager.submit("work", str(mark), options=options)
     await eventually(mark.exists)
     if reason == "cancel":

@@ -15,7 +15,7 @@ from penstock.runtime.ranking import Ranker
 from penstock.runtime.regrading import MOST_AT_ONCE, ROWS_A_SECOND, Regrader
 from penstock.stores.contract import TaskFilter
 from penstock.stores.sqlite.store import SqliteStore
-from penstock.testing import VirtualClock
+from penstock.testing import VirtualClock, virtually
 from penstock.testing.store_probe import LANE, task_named
 
 
@@ -50,12 +50,14 @@ async def order_of(tmp_path, strategy, *others):
     return log
 
 
+@virtually
 async def test_what_waits_of_a_program_gets_better_as_it_is_served(tmp_path):
     others = part("p2", "p", 0.3), part("q1", "q", 0.5)
     # p had 0.65 to go when p2 came, and 0.35 when p1 has ended.
     assert await order_of(tmp_path, "shortest_program", *others) == ["p1", "p2", "q1"]
 
 
+@virtually
 async def test_a_task_that_waits_for_others_gets_better_too(tmp_path):
     def waits(first):
         return part("p2", "p", 0.3, after=(first,))
@@ -63,11 +65,13 @@ async def test_a_task_that_waits_for_others_gets_better_too(tmp_path):
     assert await order_of(tmp_path, "shortest_program", waits, part("q1", "q", 0.5)) == ["p1", "p2", "q1"]
 
 
+@virtually
 async def test_a_program_that_was_served_goes_behind_those_that_were_not(tmp_path):
     others = part("p2", "p", 0.3), part("q1", "q", 0.5)
     assert await order_of(tmp_path, "least_attained", *others) == ["p1", "q1", "p2"]
 
 
+@virtually
 async def test_what_waits_at_the_gate_gets_better_too(tmp_path):
     """Two tasks of p and one of q want a slot for their next step, one of p has it."""
     settings = Settings(

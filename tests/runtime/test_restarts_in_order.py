@@ -6,6 +6,8 @@ import sqlite3
 import pytest
 
 from penstock import Manager, Settings, Submission, TaskOptions
+from penstock.errors import StoreFull
+from penstock.testing import virtually
 
 
 def settings(path, **more):
@@ -39,6 +41,7 @@ def sharing(path, log):
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["stop", "crash"])
+@virtually
 async def test_shares_go_on_after_a_restart(tmp_path, crash):
     path, log, later = tmp_path / "s.db", [], []
     async with sharing(path, log) as manager:
@@ -72,6 +75,7 @@ def part(name, program, size, seconds=0.0):
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["stop", "crash"])
+@virtually
 async def test_programs_go_on_after_a_restart(tmp_path, crash):
     path, log, later = tmp_path / "p.db", [], []
     async with programs(path, log) as manager:
@@ -120,6 +124,42 @@ async def test_suspects_wait_aside_until_their_turn(tmp_path):
     assert transactions < 120
 
 
+async def test_suspects_set_aside_before_a_crash_do_not_wait_for_somebody_to_call_them(tmp_path):
+    path, started = tmp_path / "c.db", asyncio.Event()
+
+    def suspecting(path, forever):
+        manager = Manager(settings(path, max_concurrent=4))
+
+        async def work(_):
+            started.set()
+            await asyncio.sleep(1e6 if forever else 0)
+
+        manager.register("work", work)
+        return manager
+
+    first = suspecting(path, forever=True)
+    async with first:
+        await first.pause()
+        ids = await first.submit_many([Submission("work", n) for n in range(4)])
+        later = await first.submit("work", delay=3_600)
+    with sqlite3.connect(path) as connection:
+        connection.execute("update tasks set crashes = 2")
+    connection.close()
+    await first.start()
+    await first.resume()
+    async with asyncio.timeout(10):
+        await started.wait()
+        while len(await first.read(lambda reader: reader.events(0, 99, None, ("put_back",)))) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+    copy = as_after_a_crash(path, tmp_path / "copy.db")
+    await first.stop(now=True)
+    async with suspecting(copy, forever=False) as second:
+        async with asyncio.timeout(20):  # 60 s from their being set aside
+            done = await asyncio.gather(*map(second.wait, ids), return_exceptions=True)
+        assert sum(isinstance(end, Exception) for end in done) == 1, "that which ran at three crashes"
+        assert not (await second.get(later)).status.final
+
+
 async def test_tasks_put_back_without_a_flow_are_found_under_fair(tmp_path):
     """Put back by a node that worked under an older strategy, while others of the lane wait."""
     path, log = tmp_path / "f.db", []
@@ -140,6 +180,7 @@ async def test_tasks_put_back_without_a_flow_are_found_under_fair(tmp_path):
     assert counters.get("", 0.0) == 0.0, "what had no flow was charged to its tenant"
 
 
+@virtually
 async def test_only_completed_tasks_teach_sizes(tmp_path):
     manager = Manager(settings(tmp_path / "l.db", strategy="shortest_job_first", size_in="seconds"))
 
@@ -156,3 +197,17 @@ async def test_only_completed_tasks_teach_sizes(tmp_path):
     assert learned.seen == 1
     assert learned.mean == pytest.approx(0.15, rel=0.4), "over all its claims"
     assert sizes.tokens(("work", "", "")) is None
+
+
+async def test_a_store_that_fails_at_the_start_fails_the_start_and_no_more(tmp_path, monkeypatch, caplog):
+    def full(node, store):
+        raise StoreFull("the disk is full")
+
+    manager = Manager(settings(tmp_path / "s.db"))
+    with monkeypatch.context() as patch:
+        patch.setattr("penstock.runtime.node.arrive", full)
+        with pytest.raises(StoreFull, match="the disk is full"):
+            await manager.start()
+    assert caplog.records == []
+    async with manager:
+        assert manager.node.failure is None

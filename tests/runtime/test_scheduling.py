@@ -1,12 +1,15 @@
-"""Strategies live: who gets the next step, on a real manager with real handlers."""
+"""Strategies live: who gets the next step, on a real manager with real handlers.
+
+Who is served by the second is judged in virtual time: a busy machine is no part of it."""
 
 import asyncio
-import time
 
 import pytest
 
 from penstock import Manager, Settings, Submission, TaskFilter, TaskOptions, TaskStatus
 from penstock.errors import ConfigurationError, InvalidTask, TaskFailed
+from penstock.model.clock import SystemClock
+from penstock.testing import virtually
 
 AGENTS, STEPS, SLOTS = 20, 30, 3
 
@@ -22,9 +25,9 @@ class Log:
     async def step(self, kind, task, number):
         self.began.append((kind, task, number))
         self.steps += 1
-        begun = time.monotonic()
+        begun = SystemClock().monotonic()
         await asyncio.sleep(0.004)
-        self.ended.append((task, number, time.monotonic() - begun))
+        self.ended.append((task, number, SystemClock().monotonic() - begun))
 
 
 def manager_with(log, tmp_path, strategy, **more):
@@ -72,6 +75,7 @@ async def run_with_urgent(tmp_path, strategy):
     return mark, log
 
 
+@virtually
 async def test_under_preemptive_every_urgent_task_gets_the_next_free_step(tmp_path):
     mark, log = await run_with_urgent(tmp_path, "preemptive")
     after = [kind for kind, _, _ in log.began[mark:]]
@@ -81,6 +85,7 @@ async def test_under_preemptive_every_urgent_task_gets_the_next_free_step(tmp_pa
     assert len(log.began) == len(set(log.began)) == AGENTS * STEPS + 20  # nothing is done twice
 
 
+@virtually
 async def test_under_fifo_they_wait(tmp_path):
     mark, log = await run_with_urgent(tmp_path, "fifo")
     first_urgent = next(place for place, (kind, _, _) in enumerate(log.began) if kind == "urgent")
@@ -89,6 +94,7 @@ async def test_under_fifo_they_wait(tmp_path):
     assert first_urgent > mark
 
 
+@virtually
 async def test_round_robin_keeps_all_within_a_slice_and_a_step(tmp_path):
     log = Log()
     slice_seconds = 0.02
@@ -109,6 +115,7 @@ async def test_round_robin_keeps_all_within_a_slice_and_a_step(tmp_path):
     assert worst <= slice_seconds + longest + 0.002  # the scheduler measures around the step
 
 
+@virtually
 async def test_the_worst_open_task_makes_place_and_repeats_nothing(tmp_path):
     log = Log()
     async with manager_with(log, tmp_path, "preemptive", max_open=SLOTS + 2) as manager:
@@ -125,6 +132,7 @@ async def test_the_worst_open_task_makes_place_and_repeats_nothing(tmp_path):
     assert len(log.began) == len(set(log.began)) == (SLOTS + 2) * 60 + 1
 
 
+@virtually
 async def test_tenants_get_their_weighted_shares(tmp_path):
     log = Log()
 
@@ -181,6 +189,7 @@ async def test_a_strategy_is_switched_while_tasks_wait(tmp_path):
         assert await again.read(lambda reader: reader.setting("ranked_by")) == '["fifo", {}]'
 
 
+@virtually
 async def test_a_deadline_that_passed_before_the_start_fails_the_task(tmp_path):
     manager = Manager(
         Settings(store=str(tmp_path / "d.db"), strategy="deadline", max_concurrent=1, durability="normal")
@@ -216,3 +225,30 @@ async def test_service_classes_are_presets(tmp_path):
             await manager.submit("any", service_class="soon")
         paused = await manager.read(lambda reader: reader.tasks(TaskFilter(statuses=(TaskStatus.QUEUED,))))
         assert len(paused) == 2
+
+
+@pytest.mark.parametrize("model", ["", "gpt-4o-mini"])
+@virtually
+async def test_a_tenant_that_comes_late_gets_its_share_at_once(model):
+    """All tasks of another have been claimed by then and wait in memory for a slot."""
+    ended = []
+    manager = Manager(
+        Settings(
+            store="memory", seed=1, max_concurrent=1, strategy="fair", strategy_settings={"inside": "fifo"}
+        )
+    )
+
+    async def work(context):
+        await context.step("work", asyncio.sleep, 1.0)
+        ended.append(context.task.tenant)
+
+    manager.register("work", work, model=lambda data: model)
+    async with manager:
+        ids = await manager.submit_many([Submission("work", n, tenant="early") for n in range(60)])
+        await asyncio.sleep(20)
+        ids += await manager.submit_many([Submission("work", n, tenant="late") for n in range(10)])
+        await asyncio.gather(*map(manager.wait, ids))
+    begun = ended.index("late")
+    assert begun <= 23
+    assert ended[begun : begun + 20].count("late") >= 9
+    assert ended[: begun + 20].count("early") >= 29

@@ -74,6 +74,33 @@ def test_what_waits_at_the_gate_counts_for_the_next_claim_only():
     assert shares.counter("a") == shares.flows.counter("a") == 0.0
 
 
+def test_who_comes_does_not_stand_behind_what_others_have_not_got_yet():
+    """All forty tasks of one tenant were claimed and wait at the gate, after it got 20: another one comes."""
+    shares = shares_of("a")
+    shares.charge("a", 20.0)
+    held = claim(shares, 40)["a"]
+    shares.ran_dry(1, "a")
+    for hold in held:
+        shares.holds.comes_to_gate(hold)
+    shares.arrive(1, "b", 0.0)
+    assert shares.counter("a") == shares.counter("b") == 20.0
+    shares.holds.has_slot(held[0])
+    assert shares.counter("a") == 21.0
+    assert shares.flows.counter("a") == 60.0
+    shares.holds.drop(held[0])
+    assert shares.counter("a") == 20.0
+
+
+def test_who_still_waits_at_the_gate_has_not_been_idle():
+    shares = shares_of("a", "b")
+    shares.charge("a", 100.0)
+    [hold] = claim(shares, 1)["b"]
+    shares.ran_dry(1, "b")
+    shares.holds.comes_to_gate(hold)
+    shares.arrive(1, "b", 0.0)
+    assert shares.counter("b") == 0.0
+
+
 def test_what_a_claim_did_not_bring_is_given_back():
     shares = shares_of("a", "b")
     picked = shares.pick(1, 6)

@@ -23,6 +23,7 @@ from penstock.simulator import (
 )
 from penstock.simulator.faults import draw_fault
 from penstock.simulator.wire import go_duration
+from penstock.testing import virtually
 
 PATH = "/v1/chat/completions"
 
@@ -202,7 +203,7 @@ async def test_a_hang_lasts_until_the_client_goes(stream: bool) -> None:
     config = SimulatorConfig(faults=Faults(hang=1.0), limits=Limits(None, 1000, 60.0, "sliding"))
     async with Simulator(config) as sim, httpx2.AsyncClient(base_url=sim.root_url) as http:
         with pytest.raises(httpx2.ReadTimeout):
-            await http.post(PATH, json=chat(stream=stream), timeout=0.2)
+            await http.post(PATH, json=chat(stream=stream), timeout=httpx2.Timeout(20, read=0.2))
         await until(lambda: sim.stats()["billed"] == 1)
         stats = sim.stats()
     assert (stats["paid"]["cut"], stats["abandoned"], stats["in_flight"]) == (1, 0, 0)
@@ -214,7 +215,7 @@ async def test_a_client_that_leaves_has_paid(stream: bool) -> None:
     config = SimulatorConfig(latency=Latency(0.05, 0.0, 1.0))
     async with Simulator(config) as sim, httpx2.AsyncClient(base_url=sim.root_url) as http:
         with pytest.raises(httpx2.ReadTimeout):
-            await http.post(PATH, json=chat(stream=stream), timeout=0.2)
+            await http.post(PATH, json=chat(stream=stream), timeout=httpx2.Timeout(20, read=0.2))
         await until(lambda: sim.stats()["billed"] == 1)
         stats = sim.stats()
     assert (stats["abandoned"], stats["answered"], stats["tokens"]) == (1, 0, {"input": 5, "output": 64})
@@ -230,6 +231,7 @@ async def test_stopping_drops_calls_in_flight() -> None:
             (await call).raise_for_status()
 
 
+@virtually
 async def test_latency_and_its_slow_start() -> None:
     config = SimulatorConfig(
         latency=Latency(0.02, 0.002, 0.002),

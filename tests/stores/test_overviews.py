@@ -82,7 +82,6 @@ def test_large_values_can_be_left_out(store):
 def test_events_tell_the_tenant(store):
     events = store.read(lambda reader: reader.events(0))
     assert [event.tenant for event in events][:3] == ["", "a", "b"]
-    assert store.read(lambda reader: reader.first_event()) == events[0].no
 
 
 def test_a_tenant_is_found_by_its_index(store):

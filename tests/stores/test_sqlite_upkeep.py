@@ -136,6 +136,7 @@ def test_a_text_that_looks_like_a_reference_is_kept_as_it_is(store):
         ("update tasks set finished_no = null where status = 'completed'", "finished_no is unset"),
         ("update tasks set ready = 1 where status = 'completed'", "but claimable"),
         ("delete from lanes", "which does not exist"),
+        ("delete from task_events", "event 1 of task number 1 is not in the list"),
         (
             "insert into steps select 99, 77, 1, '', 'lost', 'd', 0, 'value', 0, 0, 0, 0, null, x''",
             "step lost",

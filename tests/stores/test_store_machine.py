@@ -17,7 +17,7 @@ from penstock.model.ids import new_id
 from penstock.model.lane import Lane
 from penstock.model.rank import Rank
 from penstock.model.reservation import Reservation, ReservationState, Settlement
-from penstock.model.states import FINAL, TaskStatus, may_move
+from penstock.model.states import FINAL, MOVES, TaskStatus
 from penstock.model.step import StepKey, StepRecord
 from penstock.model.task import Added, Claimed, Existing, Finish, NewTask, PutBack
 from penstock.stores.contract import Retention, TaskFilter
@@ -146,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
     # What a move does to the model.
 
     def move(self, known, status, due_at=None):
-        assert may_move(known.status, status), f"{known.status} became {status}"
+        assert status in MOVES[known.status], f"{known.status} became {status}"
         if known.claim is not None:
             self.lost.append(known.claim)
             known.claim = None
@@ -311,7 +311,7 @@ class StoreMachine(RuleBasedStateMachine):
         return sorted(line, key=lambda known: (known.rank, known.seq))
 
     def started(self, known, task):
-        assert may_move(known.status, RUNNING)
+        assert RUNNING in MOVES[known.status]
         assert (task.attempt, task.crashes, task.rank) == (known.attempt, known.crashes, known.rank)
         assert (task.flow, task.standing, task.program) == (known.flow, known.standing, known.new.program)
         assert all(task.claim_no > old.claim_no for old in self.lost if old.seq == task.seq)

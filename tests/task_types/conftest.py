@@ -1,6 +1,5 @@
 """Runs one task of a built-in type against the simulator, or against replies written by hand."""
 
-import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, replace
@@ -200,15 +199,3 @@ def provider():
     """A simulator on a port, for processes of their own."""
     with SimulatorThread(SimulatorConfig(latency=Latency(0.02))) as simulator:
         yield simulator
-
-
-@pytest.fixture
-def eventually():
-    """Wait until a condition holds."""
-
-    async def wait(condition, seconds=20):
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 (conditions of many kinds)
-                await asyncio.sleep(0.005)
-
-    return wait

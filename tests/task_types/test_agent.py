@@ -545,3 +545,24 @@ class TestRegistered:
         await run(says(None, call("ask_twice", {"word": "w"})), "ok", tools=["ask_twice"])
         assert told(provider) == ['["w0", "w1"]']
         assert "ctx" not in json.dumps(provider.calls[0].body["tools"])
+
+
+async def test_what_a_tool_makes_of_the_order_to_leave_is_not_recorded(provider, tmp_path):
+    provider.say(says(None, call("slow")), says("Rested."))
+    for life in (1, 2):
+        async with provider.manager(store=str(tmp_path / "work.db")) as manager:
+            begun = asyncio.Event()
+
+            @manager.tool
+            async def slow(context: TaskContext) -> str:
+                begun.set()  # noqa: B023 (of this life)
+                found = await asyncio.gather(context.sleep(0.3), return_exceptions=True)
+                return f"slept {found}"
+
+            if life == 1:
+                id = await manager.submit_task("agent", {"prompt": "Rest.", "tools": ["slow"]}, config=ONCE)
+                await begun.wait()
+            else:
+                result = await manager.wait_for_task(id, timeout=20)
+    assert result["text"] == "Rested."
+    assert told(provider) == ["slept [None]"]

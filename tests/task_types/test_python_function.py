@@ -7,6 +7,7 @@ import functools
 import math
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -265,6 +266,14 @@ def generator() -> object:
 def test_what_cannot_be_registered(functions, function, details, words):
     with pytest.raises(ConfigurationError, match=words):
         functions.register(function, **details)
+
+
+def test_what_no_model_can_be_told_of(functions):
+    def apply(rule: Callable[[int], int]) -> int:
+        return rule(1)
+
+    with pytest.raises(ConfigurationError, match="apply: its parameters cannot be told to a model"):
+        assert functions.register(apply).schema
 
 
 def test_the_same_function_may_be_registered_again(functions):
