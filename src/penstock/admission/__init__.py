@@ -13,7 +13,7 @@ from penstock.admission.ask import (
     Reject,
     Wait,
 )
-from penstock.admission.estimates import Estimate, OutputEstimator
+from penstock.admission.estimates import CallEstimate, OutputEstimator
 from penstock.admission.gate import Gate
 from penstock.admission.limits import Budget, Concurrency, GateLimits, RateLimit
 from penstock.admission.money import PastMoney
@@ -25,9 +25,9 @@ __all__ = [
     "Ask",
     "Budget",
     "BudgetUse",
+    "CallEstimate",
     "Concurrency",
     "Decision",
-    "Estimate",
     "Gate",
     "GateLimits",
     "Grant",

@@ -110,13 +110,12 @@ def load_of(ask: Ask, dimension: Dimension, counts: Counts) -> Load:
 class Grant:
     """An admitted call: everything it holds, until it is settled, released or uncertain."""
 
-    __slots__ = ("admitted_at", "ask", "cost", "marks", "number", "placed", "sent_at", "state")
+    __slots__ = ("ask", "cost", "marks", "number", "placed", "sent_at", "state")
 
-    def __init__(self, number: int, ask: Ask, now: float) -> None:
+    def __init__(self, number: int, ask: Ask) -> None:
         self.number = number
         self.ask = ask
         self.cost = ask.cost
-        self.admitted_at = now
         self.sent_at: float | None = None
         self.state: GrantState = "held"
         self.placed: list[tuple[Meter, Load]] = []

@@ -15,7 +15,7 @@ _MOST_KINDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CallEstimate:
     """Tokens to hold for one call. Until its kind is known, mean and high are the cap, the variance is 0."""
 
     input_tokens: int
@@ -53,7 +53,7 @@ class OutputEstimator:
         if prompt_estimate > 0 and prompt_true > 0:
             self._ratios.setdefault(key, Moments(_MEMORY)).add(prompt_true / prompt_estimate)
 
-    def estimate(self, model: str, type: str, prompt_estimate: int, cap: int) -> Estimate:
+    def estimate(self, model: str, type: str, prompt_estimate: int, cap: int) -> CallEstimate:
         """Estimate one call; `cap` is its explicit cap or what is assumed for want of one."""
         key = (model, type)
         prompt = self._prompt(key, prompt_estimate)
@@ -61,12 +61,12 @@ class OutputEstimator:
         # A kind known only under small caps is not known under one more than twice as large.
         known = seen is not None and seen.seen >= _ENOUGH_REPLIES and cap <= 2.0 * self._caps[key]
         if self.reserve == "cap" or seen is None or not known:
-            return Estimate(prompt, float(cap), 0.0, cap)
+            return CallEstimate(prompt, float(cap), 0.0, cap)
         mean = min(seen.mean, float(cap))
         high = min(cap, ceil((mean + 3.0 * seen.deviation) * 1.01))
         # Replies between 0 and cap cannot vary more than this about their mean.
         variance = min(seen.variance, mean * (cap - mean))
-        return Estimate(prompt, mean, variance, high)
+        return CallEstimate(prompt, mean, variance, high)
 
     def known(self, model: str, type: str) -> bool:
         """Whether enough replies were seen to hold less than the cap."""

@@ -85,7 +85,7 @@ class Gate:
     def admit(self, ask: Ask, now: float) -> Grant:
         """Take everything the call asks for; `consider` has just said Admit."""
         self._admitted += 1
-        grant = Grant(self._admitted, ask, now)
+        grant = Grant(self._admitted, ask)
         self._board.place(grant, now)
         self.traffic.sent(ask.requests, now)
         self._occupancy.enter(ask)
@@ -203,11 +203,6 @@ class Gate:
     def restore_money(self, past: Iterable[PastMoney]) -> None:
         """Rebuild the budgets from what was spent before a restart."""
         self.ledger.restore(past)
-
-    def release_uncertain(self, amount: int, tenant: str, booked_wall: float | None, now: float) -> None:
-        """Take back uncertain money by hand; `booked_wall` says when it was booked (None: in this hour)."""
-        self.ledger.roll(now)
-        self.ledger.release_uncertain(amount, tenant, booked_wall)
 
     def anchor(self, wall: float, now: float) -> None:
         """Say which wall instant `now` is, after the wall clock jumped."""

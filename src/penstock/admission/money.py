@@ -171,15 +171,6 @@ class Ledger:
             else:
                 book.spent += amount
 
-    def release_uncertain(self, amount: int, tenant: str, booked_wall: float | None) -> None:
-        """Take back uncertain money that turned out not to be billed; `booked_wall` says in which period."""
-        periods = self._periods if booked_wall is None else period_ends(booked_wall, self._zone)
-        for account in self._both(tenant):
-            for period in _SETTINGS:
-                book = account.books.get((period, _start(periods, period)))
-                if book is not None:
-                    book.uncertain -= min(amount, book.uncertain)
-
     def restore(self, past: Iterable[PastMoney]) -> None:
         """Book what was spent before a restart; periods that are over do not matter any more."""
         for entry in past:

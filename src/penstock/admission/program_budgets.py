@@ -6,6 +6,7 @@ Spent, uncertain and held never exceed a limit when a call is let in; a settleme
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ class _Sum:
 
 @dataclass(slots=True)
 class _Account:
-    """`moves` counts what was booked or held: who looked elsewhere meanwhile sees that something happened."""
+    """`moves` counts what was booked or held: who looked elsewhere meanwhile sees that something happened.
+    While it is `frozen`, calls wait."""
 
     program: str
     name: str
@@ -47,6 +49,7 @@ class _Account:
     within: _Account | None
     holds: int = 0
     moves: int = 0
+    frozen: int = 0
 
     @property
     def label(self) -> str:
@@ -92,6 +95,24 @@ class ProgramBudgets:
                     None if one.within is None else self._accounts.get(one.within),
                 )
 
+    def change(self, budgets: Iterable[ProgramBudget]) -> None:
+        """Take on other limits of accounts that are open; what is booked and held stays."""
+        for one in budgets:
+            if (account := self._accounts.get(one.program)) is not None:
+                account.money.limit, account.tokens.limit = one.limit, one.max_tokens
+
+    @contextlib.contextmanager
+    def freezing(self, program: str) -> Iterator[None]:
+        """Let no call of a program in meanwhile: what its limits are to be is judged by what is held now."""
+        account = self._accounts.get(program)
+        if account is not None:
+            account.frozen += 1
+        try:
+            yield
+        finally:
+            if account is not None:
+                account.frozen -= 1
+
     def at_rest(self) -> dict[str, int]:
         """The accounts of which nothing is held, each with how often it has moved."""
         return {program: one.moves for program, one in self._accounts.items() if not one.holds}
@@ -132,6 +153,9 @@ class ProgramBudgets:
         wait: Wait | None = None
         for account in self._around(ask.program):
             money, tokens = account.money, account.tokens
+            if account.frozen:
+                wait = wait or Wait("money", account.money_key, None)
+                continue
             if not money.has_room(ask.cost):
                 if not money.may_have_room(ask.cost):
                     return Reject("budget_exhausted", _no_money(ask, account))
@@ -189,14 +213,15 @@ def _no_money(ask: Ask, account: _Account) -> str:
     unsure = f" and {usd(money.uncertain)} are uncertain" if money.uncertain else ""
     return (
         f"the budget of {account.label}, {usd(money.limit or 0)}, is used up: {usd(money.spent)} are "
-        f"spent{unsure}, and this call to {ask.model} is estimated at {usd(ask.cost)}; {_GO_ON_BUDGET}"
+        f"spent{unsure}, and this call to {ask.model} is estimated at {usd(ask.cost)}; "
+        + _more(account, "budget", "USD")
     )
 
 
 def _too_dear(ask: Ask, account: _Account) -> str:
     return (
         f"this call to {ask.model} is estimated at {usd(ask.cost)}, more than the whole budget of "
-        f"{account.label}, {usd(account.money.limit or 0)}; {_GO_ON_BUDGET}"
+        f"{account.label}, {usd(account.money.limit or 0)}; {_more(account, 'budget', 'USD')}"
     )
 
 
@@ -205,14 +230,15 @@ def _no_tokens(ask: Ask, account: _Account) -> str:
     unsure = f" and {tokens.uncertain:,} are uncertain" if tokens.uncertain else ""
     return (
         f"the tokens of {account.label}, {tokens.limit or 0:,}, are used up: {tokens.spent:,} are "
-        f"used{unsure}, and this call to {ask.model} may use {most_tokens(ask):,}; {_GO_ON_TOKENS}"
+        f"used{unsure}, and this call to {ask.model} may use {most_tokens(ask):,}; "
+        + _more(account, "max_tokens", "N")
     )
 
 
 def _too_long(ask: Ask, account: _Account) -> str:
     return (
         f"this call to {ask.model} may use {most_tokens(ask):,} tokens, more than {account.label} has in "
-        f"all, {account.tokens.limit or 0:,}; {_GO_ON_TOKENS}"
+        f"all, {account.tokens.limit or 0:,}; {_more(account, 'max_tokens', 'N')}"
     )
 
 
@@ -224,9 +250,11 @@ def _price_unknown(ask: Ask, account: _Account) -> str:
     )
 
 
-_GO_ON_BUDGET = (
-    "run the workflow again with a larger `budget`, or set smaller output caps (max_tokens) on its calls"
-)
-_GO_ON_TOKENS = (
-    "run the workflow again with a larger `max_tokens`, or set smaller output caps (max_tokens) on its calls"
-)
+def _more(account: _Account, name: str, unit: str) -> str:
+    """What to do."""
+    option = name.replace("_", "-")
+    return (
+        f"give it a larger `{name}` (`penstock workflow budget {account.program} --{option} {unit}`, or "
+        f"`run.adjust_budget({name}=...)`) and retry it (`penstock retry {account.program}`), or set smaller "
+        "output caps (max_tokens) on its calls"
+    )

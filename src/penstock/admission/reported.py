@@ -68,6 +68,8 @@ class ReportedLimits:
     ) -> None:
         """Let the limit that the user gave for this very window count as the provider was seen to count."""
         for rate, meter in self.given.items():
+            if rate.dimension != key[2]:  # a report on requests says nothing of tokens
+                continue
             shape = source.shape if _explains(key, source, rate, scopes) else None
             if isinstance(meter.log, FixedLog) and shape is not None and shape.kind == "fixed":
                 meter.log.end = shape.end

@@ -61,22 +61,6 @@ class LimitReport:
         found = [limit for limit in self.limits if limit.dimension == dimension]
         return min(found, key=lambda limit: limit.window_seconds, default=None)
 
-    @property
-    def requests(self) -> Limit | None:
-        return self.of("requests")
-
-    @property
-    def tokens(self) -> Limit | None:
-        return self.of("tokens")
-
-    @property
-    def input_tokens(self) -> Limit | None:
-        return self.of("input_tokens")
-
-    @property
-    def output_tokens(self) -> Limit | None:
-        return self.of("output_tokens")
-
 
 def read_limits(headers: Mapping[str, str], now: float, requests_header_seconds: float = 60.0) -> LimitReport:
     """What these headers say, OpenAI or Anthropic style, with or without a window in the name. Never raises.

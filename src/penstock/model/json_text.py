@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Never
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def no_constant(name: str) -> Never:
+    """For `parse_constant` of a JSON reader: NaN and Infinity are Python's own."""
+    raise ValueError(f"{name} is no JSON number")
 
 
 def json_text(value: Any) -> str:

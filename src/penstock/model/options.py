@@ -18,7 +18,8 @@ class TaskOptions:
 
     `refs`: the data refer to results of the tasks in `after`, and are filled in and checked before the
     handler runs. `fallback` is what stands in when all tries have failed, as JSON text: {"value": ...}, or
-    {"type": ..., "data": ...} for another handler of the same task.
+    {"type": ..., "data": ...} for another handler of the same task. `redo`, of a workflow that is tried again
+    or a fork: the node from which on it is run anew, or "*" for all of it.
     """
 
     max_retries: int = 5
@@ -32,6 +33,7 @@ class TaskOptions:
     version: str = ""
     refs: bool = False
     fallback: str | None = None
+    redo: str = ""
 
     @property
     def retry(self) -> Retry:

@@ -9,22 +9,20 @@ from penstock.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class ServiceClass:
-    """`slo_seconds` is the deadline that a task gets when nobody gives one; `weight` its share where shares
-    are measured by class."""
+    """`slo_seconds`: the deadline of a task that gives none, in seconds from its submission."""
 
     name: str
     priority: int
     slo_seconds: float | None
-    weight: float
 
 
 CLASSES = {
     one.name: one
     for one in (
-        ServiceClass("immediate", 90, 30.0, 8.0),
-        ServiceClass("scheduled", 40, None, 4.0),
-        ServiceClass("background", 20, None, 2.0),
-        ServiceClass("batch", 5, 86_400.0, 1.0),
+        ServiceClass("immediate", 90, 30.0),
+        ServiceClass("scheduled", 40, None),
+        ServiceClass("background", 20, None),
+        ServiceClass("batch", 5, 86_400.0),
     )
 }
 

@@ -28,13 +28,17 @@ FINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED
 # Waiting in the line: a claim may take them once they are due.
 CLAIMABLE = frozenset({TaskStatus.QUEUED, TaskStatus.RETRYING})
 
+# What waits and may be paused; who is suspended is suspended again by a resume, unless something came for it.
+PAUSABLE = frozenset({*CLAIMABLE, TaskStatus.BLOCKED, TaskStatus.SUSPENDED})
+
 # Neither final nor in a handler: what a pause, a cancel or a prune may touch without asking a node.
 WAITING = frozenset(
     {TaskStatus.QUEUED, TaskStatus.RETRYING, TaskStatus.PAUSED, TaskStatus.BLOCKED, TaskStatus.SUSPENDED}
 )
 
-# Where a task may begin: one that needs others is blocked, or fails with one that failed before.
-ENTRIES = frozenset({TaskStatus.QUEUED, TaskStatus.BLOCKED, TaskStatus.FAILED})
+# Where a task may begin: one that needs others is blocked, or fails with one that failed before; a node of a
+# workflow that is tried again may have completed already.
+ENTRIES = frozenset({TaskStatus.QUEUED, TaskStatus.BLOCKED, TaskStatus.FAILED, TaskStatus.COMPLETED})
 
 MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.QUEUED: frozenset(
@@ -58,6 +62,7 @@ MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
             TaskStatus.QUEUED,
             TaskStatus.RETRYING,
             TaskStatus.BLOCKED,  # what it needs has not ended yet
+            TaskStatus.SUSPENDED,  # what it waits for has not come yet
             TaskStatus.CANCELLED,
             TaskStatus.FAILED,
         }
@@ -65,13 +70,10 @@ MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.BLOCKED: frozenset(
         {TaskStatus.QUEUED, TaskStatus.PAUSED, TaskStatus.CANCELLED, TaskStatus.FAILED}
     ),
-    TaskStatus.SUSPENDED: frozenset({TaskStatus.QUEUED, TaskStatus.CANCELLED, TaskStatus.FAILED}),
+    TaskStatus.SUSPENDED: frozenset(
+        {TaskStatus.QUEUED, TaskStatus.PAUSED, TaskStatus.CANCELLED, TaskStatus.FAILED}
+    ),
     TaskStatus.COMPLETED: frozenset(),
     TaskStatus.FAILED: frozenset(),
     TaskStatus.CANCELLED: frozenset(),
 }
-
-
-def may_move(old: TaskStatus, new: TaskStatus) -> bool:
-    """Whether a task in `old` may ever become `new` directly."""
-    return new in MOVES[old]

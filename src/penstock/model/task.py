@@ -31,7 +31,8 @@ class NewTask:
     `expires_at`, it fails; its result is dropped `result_ttl` seconds after its end. With `debounce` seconds
     the task that holds its `unique_key`, unless claimed, takes on its data and starts that much later. With
     `inherit_journal` it gets the journal of `retry_of`; with `fork_before` only what was recorded before that
-    step, and not inside of it.
+    step, and not inside of it. With an `ended_no` it enters as completed with `result` (and all that it needs
+    has completed too); of several the one with the lowest counts as the first that ended.
     """
 
     id: str
@@ -64,6 +65,13 @@ class NewTask:
     expires_at: float | None = None
     result_ttl: float | None = None
     fork_before: tuple[StepKey, int] | None = None
+    result: str | None = None
+    ended_no: int | None = None
+
+    @property
+    def entered_as(self) -> str:
+        """Its status on entry, unless it is blocked."""
+        return "failed" if self.error is not None else "queued" if self.ended_no is None else "completed"
 
 
 @dataclass(slots=True)

@@ -93,15 +93,17 @@ class Flows:
             self._waiting += 1
             self._queue(one)
 
-    def arrive(self, flow: str, now: float) -> None:
+    def arrive(self, flow: str, now: float, lowest: Callable[[], float | None] = lambda: None) -> None:
         """`flow` has a task waiting; one that had none is lifted to the lowest of those that have.
 
-        Where nobody has, to the one that was served last.
+        Where nobody has, to the one that was served last. `lowest` tells where they stand in truth, if part
+        of what they were charged is for what waits still.
         """
         one = self._flow(flow)
         if one.waiting_since is not None:
             return
-        one.floor = max(0.0, self._lift())
+        known = lowest()
+        one.floor = max(0.0, self._lift() if known is None else known)
         one.counter = max(one.counter, one.floor)
         one.waiting_since = now
         self._waiting += 1

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from penstock.model.rank import Policy, Rank
-from penstock.model.standing import Standing
+from penstock.model.standing import Program, Standing
 from penstock.policies.base import advanced
 
 log = logging.getLogger("penstock.policies")
@@ -98,6 +98,7 @@ def _line_of(error: Exception) -> int:
 
 
 _NUMBERS = (float, int)  # no bool, and no subclass that a store would not keep
+_STEPPED = ("entered_at", "size", "attained", "seconds_left", "turn_at", "slice_used")
 
 
 def _usable_rank(rank: Rank) -> Rank:
@@ -107,21 +108,28 @@ def _usable_rank(rank: Rank) -> Rank:
         raise _Unusable("the band is no whole number of 64 bits", rank)
     if type(rank.key) not in _NUMBERS or not math.isfinite(rank.key):
         raise _Unusable("the key is no finite number", rank)
-    return rank
+    # A whole number may be larger than a store's.
+    return rank if type(rank.key) is float else Rank(rank.band, float(rank.key))
 
 
 def _usable_standing(standing: Standing) -> Standing:
     if not isinstance(standing, Standing):
         raise _Unusable("not a Standing", standing)
-    numbers = (standing.attained, standing.slice_used, standing.turn_at, standing.seconds_left)
-    if not all(math.isfinite(number) for number in numbers):
-        raise _Unusable("a Standing with a number that is not finite", standing)
+    numbers = [getattr(standing, name) for name in _STEPPED]
+    if not all(type(number) in _NUMBERS and math.isfinite(number) for number in numbers):
+        raise _Unusable("a Standing with something that is no finite number", standing)
+    if type(standing.level) is not int or abs(standing.level) > LARGEST_BAND:
+        raise _Unusable("a Standing with a level that is no whole number", standing)
+    if not isinstance(standing.program, Program | None) or type(standing.started) is not bool:
+        raise _Unusable("a Standing with a program or a start of the wrong kind", standing)
     return standing
 
 
 def _usable_flow(flow: str | None) -> str | None:
     if flow is not None and not isinstance(flow, str):
         raise _Unusable("not the name of a flow", flow)
+    if flow is not None:
+        flow.encode()  # what is no text (half a surrogate pair) no store can keep
     return flow
 
 

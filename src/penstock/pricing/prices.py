@@ -31,10 +31,6 @@ class Price:
     per_request: int = 0
     tiers: tuple[tuple[int, Price], ...] = ()
 
-    @property
-    def free(self) -> bool:
-        return self == FREE
-
     def for_input(self, input_tokens: int) -> Price:
         """The price that holds for a call with this many input tokens."""
         found = self

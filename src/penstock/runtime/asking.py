@@ -23,8 +23,8 @@ def question_text(question: Any, details: Any) -> str:
 
 
 def default_name(asked: str, scope: str) -> str:
-    """A name that is another for another question, other details, or another branch: who answers one of
-    several must not answer another."""
+    """A name that differs with the question, its details and the branch: who answers one of several must not
+    answer another."""
     return digest_arguments((asked, scope), {})[:8]
 
 

@@ -48,7 +48,7 @@ def uncarried(error: BaseException) -> BaseException:
 
 
 def comes_from_thread() -> None:
-    """What this asyncio task does it does for a thread of the handler."""
+    """Say that the running asyncio task works for a thread of the handler."""
     _from_thread.set(True)
 
 
@@ -63,7 +63,7 @@ class Branches:
         self.busy = 1
 
     def fork(self, count: int) -> list[Branch]:
-        """The running branch begins to wait for so many new ones."""
+        """So many new branches; the running one waits for them from now on."""
         branches = [Branch(self, None) for _ in range(count)]
         self.busy += count
         here = self._here()
@@ -72,7 +72,7 @@ class Branches:
         return branches
 
     def join(self, branches: Sequence[Branch]) -> None:
-        """They are over, and the running branch goes on."""
+        """These branches are over, and the running one goes on."""
         for branch in branches:
             self._end(branch)
         here = self._here()
@@ -81,7 +81,7 @@ class Branches:
 
     @contextlib.contextmanager
     def running(self, branch: Branch) -> Iterator[None]:
-        """This asyncio task is that branch."""
+        """The running asyncio task is this branch inside."""
         branch.task = asyncio.current_task()
         token = _branch.set(branch)
         try:
@@ -105,7 +105,7 @@ class Branches:
         self._changed(branch)
 
     def rests(self, branch: Branch, change: int) -> None:
-        """One durable wait more of this branch rests, or one less."""
+        """This branch has one durable wait more that rests, or one less."""
         branch.waits += change
         self._changed(branch)
 

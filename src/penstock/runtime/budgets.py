@@ -9,7 +9,10 @@ from penstock.model.program_budget import ProgramBudget
 from penstock.model.task import Claimed
 from penstock.runtime.committer import Committer
 from penstock.runtime.looper import Looper
-from penstock.stores.contract import Reader
+from penstock.stores.contract import Control, Reader, Transaction
+
+CHANGED = "budget"
+"""The kind of the control row that says: the budget of the program that this task leads was changed."""
 
 
 def budgets_of(store: Reader, tasks: Sequence[Claimed]) -> list[ProgramBudget]:
@@ -17,6 +20,13 @@ def budgets_of(store: Reader, tasks: Sequence[Claimed]) -> list[ProgramBudget]:
     the gate before they do."""
     programs = {task.program for task in tasks if task.program is not None}
     return store.program_budgets(sorted(programs)) if programs else []
+
+
+def changed_budgets(store: Transaction, controls: Sequence[Control]) -> list[ProgramBudget]:
+    """The budgets that other processes changed, as they are now."""
+    leaders = [one.task for one in controls if one.kind == CHANGED and one.task is not None]
+    programs = store.budgets_led_by(leaders) if leaders else []
+    return store.program_budgets(programs) if programs else []
 
 
 class BudgetDropper(Looper):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from penstock.model.clock import Clock
+from penstock.model.program_budget import ProgramBudget
 from penstock.runtime.admitter import Admitter
+from penstock.runtime.budgets import changed_budgets
 from penstock.runtime.committer import Committer
 from penstock.runtime.dispatcher import Dispatcher
 from penstock.runtime.figures import SETTING as FIGURES
 from penstock.runtime.looper import Looper
 from penstock.runtime.recovery import LONGEST_WINDOW_SECONDS
-from penstock.stores.contract import Control, Gauge, Retention, Store, WaitRow
+from penstock.stores.contract import Control, Gauge, Retention, Store, Transaction, WaitRow
 
 log = logging.getLogger("penstock.services")
 
@@ -39,7 +42,7 @@ class Timer(Looper):
         self._next_due: float | None = 0.0
 
     def expect(self, due_at: float) -> None:
-        """Something becomes due then."""
+        """Something becomes due at this instant."""
         if self._next_due is None or due_at < self._next_due:
             self._next_due = due_at
             self.hurry()
@@ -95,6 +98,16 @@ class Rescuer(Looper):
         return None
 
 
+class Changes(NamedTuple):
+    """What other processes wrote: requests, what is paused in all, (task, what for) of those that were woken,
+    and budgets of programs that were changed."""
+
+    controls: Sequence[Control]
+    pauses: Sequence[str]
+    woken: Sequence[tuple[int, str]]
+    budgets: Sequence[ProgramBudget]
+
+
 class Watcher(Looper):
     """Notices what other processes wrote: tasks, controls, pauses. Looks every `interval` seconds."""
 
@@ -102,7 +115,7 @@ class Watcher(Looper):
         self,
         store: Store,
         committer: Committer,
-        on_change: Callable[[Sequence[Control], Sequence[str], Sequence[tuple[int, str]]], None],
+        on_change: Callable[[Changes], None],
         last_control: int,
         interval: float,
     ) -> None:
@@ -119,14 +132,18 @@ class Watcher(Looper):
             self._changed = True
         if self._changed:
             after = self._last_control
-            controls, pauses, woken = await self._committer.run(
-                lambda store: (store.controls(after), store.pauses(), store.woken())
-            )
+            # Behind claims that were sent before: budgets that they bring are older.
+            changes = await self._committer.run(lambda store: _changes(store, after))
             self._changed = False  # not before: what could not be read is still to be noticed
-            if controls:
-                self._last_control = controls[-1].no
-            self._on_change(controls, pauses, woken)
+            if changes.controls:
+                self._last_control = changes.controls[-1].no
+            self._on_change(changes)
         return None
+
+
+def _changes(store: Transaction, after: int) -> Changes:
+    controls = store.controls(after)
+    return Changes(controls, store.pauses(), store.woken(), changed_budgets(store, controls))
 
 
 class Reporter(Looper):

@@ -25,7 +25,7 @@ class Charges:
         self._all = Moments(_MEMORY)
 
     def true(self, tokens: int, seconds: float) -> float:
-        """What something cost that used so much."""
+        """The charge for what was really used."""
         return float(tokens) if self.unit == "tokens" else seconds
 
     def expected(self, ask: Ask) -> float:
@@ -40,7 +40,7 @@ class Charges:
         return held if self.unit == "tokens" else seconds
 
     def learn(self, ask: Ask, seconds: float) -> None:
-        """A call was answered after so long."""
+        """Learn from a call that was answered after so many seconds."""
         if self.unit == "tokens":
             return
         for kind in ((ask.type, ask.model), ("", ask.model)):

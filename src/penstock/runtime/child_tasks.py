@@ -108,8 +108,7 @@ async def begin_child(
             if isinstance(outcome, PenstockError):
                 return outcome, 0
             seq = outcome.seq if isinstance(outcome, Added) else _known(store, outcome, parent.seq, detached)
-            # One that was there already is not for this task to cancel, but kept as long as it needs it.
-            store.adopt(parent.seq, seq, detached or not isinstance(outcome, Added))
+            store.adopt(parent.seq, seq, detached, joined=not isinstance(outcome, Added))
             made.write(store, [outcome.id, seq])
             return outcome, seq
 

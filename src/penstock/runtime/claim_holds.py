@@ -81,7 +81,7 @@ class ClaimHolds:
         return self._made(lane, flow, size)
 
     def tell(self, hold: ClaimHold, size: float) -> None:
-        """This hold is that of a task of such a size."""
+        """Say how large the task of this hold is."""
         hold.size = size
         self._price(hold)
 
@@ -90,6 +90,12 @@ class ClaimHolds:
         if not hold.ahead:
             hold.ahead = True
             _add(self.ahead, hold.flow, hold.amount)
+
+    def has_slot(self, hold: ClaimHold) -> None:
+        """The task waits no longer."""
+        if hold.ahead:
+            hold.ahead = False
+            _add(self.ahead, hold.flow, -hold.amount)
 
     def reserved(self, hold: ClaimHold, amount: float) -> None:
         """The task's first reservation was charged by itself: the hold goes."""

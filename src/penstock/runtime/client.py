@@ -8,11 +8,13 @@ from typing import Any
 
 from penstock.errors import CallFailed, ConfigurationError
 from penstock.llm.endpoint import Endpoint
+from penstock.llm.refusals import read_refusal
 from penstock.llm.reply_shape import is_answer
 from penstock.llm.wire import CallShape, classify, read_object
+from penstock.model.json_text import json_text
 from penstock.runtime.capture_state import capture_as
 from penstock.runtime.connections import Connections
-from penstock.runtime.exchange import Exchange, call_failed, encode_body
+from penstock.runtime.exchange import Exchange
 from penstock.runtime.replies import Headers, Route, WireReply, WireRequest
 from penstock.runtime.transport import unsent_errors
 from penstock.runtime.visitor import Visitor
@@ -45,17 +47,17 @@ class ModelClient:
         """The reply to one call. Raises `CallFailed` for an error of the provider, a reply that is no JSON,
         or no reply; `Refused` when the gate can never admit it."""
         endpoints = self._serving(body.get("model"))
-        content = encode_body(body)
+        content = json_text(body).encode()
         request = WireRequest("POST", endpoints[0].url_for(path), path, [], content)
         try:
             reply = await self._exchange.call(request, [self._route(one, path) for one in endpoints])
         except self._http.TransportError as error:
             raise self._no_reply(endpoints, error) from error
         if not reply.ok:
-            raise call_failed(reply, self._exchange.services.clock.wall())
+            raise _failure(reply, self._exchange.services.clock.wall())
         answer = read_object(reply.body)
         if answer is not None and answer.get("error"):
-            raise call_failed(reply, self._exchange.services.clock.wall())
+            raise _failure(reply, self._exchange.services.clock.wall())
         if answer is None or not is_answer(classify("POST", path), answer):
             what = "no JSON object" if answer is None else "no answer"
             raise CallFailed(
@@ -135,3 +137,16 @@ class ModelClient:
             unsent=unsent_errors(http),
             broken=(http.TransportError,),
         )
+
+
+def _failure(reply: WireReply, now: float) -> CallFailed:
+    """The error that says why this reply is no answer."""
+    report = read_refusal(reply.status, dict(reply.headers), reply.body, now)
+    what = f"{reply.status} ({report.code or report.kind})"
+    return CallFailed(
+        f"the provider answered {what}: {report.message or 'no message'}",
+        reason=str(report.kind),
+        status=reply.status,
+        retryable=report.retryable,
+        retry_after=report.retry_after,
+    )

@@ -43,10 +43,10 @@ class Rider(Protocol):
     thread."""
 
     def write(self, store: Transaction) -> None:
-        """Behind all operations of a transaction."""
+        """Called in a transaction, behind all of its operations."""
 
     def kept(self) -> None:
-        """That transaction is durable."""
+        """Called when that transaction is durable."""
 
 
 class _Operation:
@@ -151,7 +151,7 @@ class Committer:
         self._enqueue(_Operation("", (), work, lambda _: None, fail, last=True))
 
     async def read(self, work: Callable[[Any], T]) -> T:
-        """A read on the side, in the order of nothing."""
+        """Read the store on the side: in no order with what is written."""
         return await asyncio.to_thread(self._store.read, work)
 
     def _enqueue(self, operation: _Operation) -> None:

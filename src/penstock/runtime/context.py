@@ -122,6 +122,9 @@ class TaskContext(DurableContext):
         When one fails the others are cancelled, and its error is raised. When one has to leave, because the
         node stops or the task is put back, steps of the others that are under way come to their end first.
         """
+        for one in branches:
+            if not inspect.isawaitable(one):
+                raise TypeError(f"ctx.gather takes what can be awaited, gather(*branches), not {one!r:.80}")
         scope = self.scope
         number = self._branches[scope] = self._branches.get(scope, -1) + 1
         self._warn_of_two(scope)
@@ -201,8 +204,8 @@ class TaskContext(DurableContext):
         self.holding.wait()
         try:
             yield
-        except BaseException:
-            self.holding.gave_up()
+        except BaseException as error:
+            self.holding.gave_up(error, self.scope)
             raise
         await self.regain_slot()
 
@@ -210,8 +213,8 @@ class TaskContext(DurableContext):
         """Come back from a wait that brought no slot."""
         try:
             await self.services.exchange.admitter.regain_slot(self.footing.caller())
-        except BaseException:
-            self.holding.gave_up()
+        except BaseException as error:
+            self.holding.gave_up(error, self.scope)
             raise
         self.holding.returned()
 
@@ -237,11 +240,13 @@ class TaskContext(DurableContext):
         admitter = self.services.exchange.admitter
         if self.services.ranker.preemptive and admitter.contended:
             self.holding.wait()
-            await self.regain_slot()
+            with self.footing.in_line():
+                await self.regain_slot()
 
     def check_parked(self) -> None:
         """Raise `Parked` when the task is to leave; again at each step when a handler swallowed it."""
         if self.parked or self.services.stopping:
+            self.holding.under_way.turn_away(self.scope)
             raise Parked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from penstock.errors import Parked
 from penstock.model.clock import Clock
 from penstock.model.step import StepKey
 from penstock.runtime.footing import Footing
@@ -31,15 +32,17 @@ class CountedSteps:
         return scope
 
     async def end(self, step: StepKey, scope: str, result: Any, validate: Callable[[Any], Any] | None) -> Any:
-        """What a replay of this step would answer; its record is durable."""
+        """The result as a replay of this step would give it; its record is durable then."""
         try:
+            if self._under_way.turned_away(scope):
+                raise Parked  # what it did caught this already
             self._count(scope)
             return await self._recorder.keep(step, result, validate)
         finally:
             self._under_way.end(scope)
 
     def failed(self, scope: str, error: BaseException) -> None:
-        """What it did raised; if that was no order to leave, it was done all the same."""
+        """The step raised. Its work counts all the same, unless it was told to leave."""
         if isinstance(error, Exception):
             self._count(scope)
         self._under_way.end(scope)

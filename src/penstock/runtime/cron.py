@@ -87,7 +87,7 @@ class Cron(Looper):
             self.hurry()
 
     def look(self) -> None:
-        """Schedules may have changed."""
+        """Look anew, for schedules may have changed."""
         self._changed = True
         self.hurry()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.errors import EventTimeout, Parked, StepError
 from penstock.model.decision import Decision
+from penstock.model.seconds import is_seconds
 from penstock.model.step import StepKey
 from penstock.model.waits import APPROVAL, EVENT, LONGEST_NAME, Wait, is_event_name
 from penstock.runtime.asking import Asking, default_name, question_text
@@ -54,14 +55,17 @@ class DurableContext(TaskFacts):
     async def sleep(self, seconds: float) -> None:
         """Wait so long, for a month if need be: the instant at which it is over is recorded, and nothing is
         held meanwhile but for waits of a second or two."""
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"a task sleeps for a number of seconds from 0 up, not {seconds!r}")
+        if not (is_seconds(seconds) and seconds >= 0):
+            raise ValueError(f"a task sleeps for a number of seconds from 0 up, not {seconds!r:.80}")
         await self._rest_until(await self._instant("sleep", (seconds,), seconds))
 
     async def sleep_until(self, instant: float) -> None:
         """Wait until this instant, in seconds since the epoch; it is recorded."""
-        if not math.isfinite(instant):
-            raise ValueError(f"a task sleeps until an instant in seconds since the epoch, not {instant!r}")
+        if not is_seconds(instant):
+            raise ValueError(
+                "a task sleeps until an instant in seconds since the epoch (`timestamp()` of an aware "
+                f"datetime), not {instant!r:.80}"
+            )
         seconds = instant - self.services.clock.wall()
         await self._rest_until(await self._instant("sleep_until", (), seconds))
 
@@ -146,7 +150,7 @@ class DurableContext(TaskFacts):
         finally:
             last = waits.close(one)
             if last and (found is None or shared) and not self.parked:
-                self._forget_wait(wait.what)  # a branch gave up, or others waited for the same
+                self.no_longer_waits(wait.what)  # a branch gave up, or others waited for the same
 
     async def recorded_wait(
         self, step: StepKey, wait: Wait, look: Look[Any], patience: float | None = None
@@ -213,7 +217,8 @@ class DurableContext(TaskFacts):
             raise Parked
         return found, shared
 
-    def _forget_wait(self, what: str) -> None:
+    def no_longer_waits(self, what: str) -> None:
+        """Forget that the task waits for this."""
         task = self.task
 
         def work(store: Transaction) -> None:
@@ -249,8 +254,8 @@ class DurableContext(TaskFacts):
 
     async def event(self, name: str, timeout: float | None = None, question: str | None = None) -> Any:
         """{data, at} of the next event of this name; `question` (JSON text) is what a person is asked."""
-        if timeout is not None and not (math.isfinite(timeout) and timeout >= 0):
-            raise ValueError(f"timeout is a number of seconds from 0 up, not {timeout!r}")
+        if timeout is not None and not (is_seconds(timeout) and timeout >= 0):
+            raise ValueError(f"timeout is a number of seconds from 0 up, not {timeout!r:.80}")
         until = None if timeout is None else await self._instant("timeout", (name, timeout), timeout)
         seq, clock = self.task.seq, self.services.clock
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from penstock.admission import Ask, Observed
+from penstock.admission import Ask
 from penstock.admission.ask import RefusalKind
-from penstock.errors import CallFailed, PenstockError, ReplyRejected
-from penstock.llm.ratelimit_headers import read_limits
+from penstock.errors import PenstockError, ReplyRejected
 from penstock.llm.refusals import Refusal, RefusalReport, read_refusal
 from penstock.llm.reply_shape import is_answer
 from penstock.llm.request_body import ask_for_usage, request_hash
-from penstock.llm.usage_reading import ReplyFacts, read_reply
+from penstock.llm.usage_reading import read_reply
 from penstock.llm.wire import CallShape, Family, read_call, read_object
+from penstock.model.json_text import json_text
 from penstock.model.rank import Rank
 from penstock.model.step import StepKey
 from penstock.model.usage import Usage
-from penstock.pricing import cost_pico
 from penstock.runtime.admitter import Admitter
 from penstock.runtime.calls import MOST_REFUSALS, OF_THE_ROUTE, WAITED_OUT, Call
 from penstock.runtime.context import current_validator
@@ -32,6 +29,7 @@ from penstock.runtime.position import current_position
 from penstock.runtime.recorder import accept
 from penstock.runtime.replies import Route, WireReply, WireRequest, decode_reply, encode_reply
 from penstock.runtime.services import Services
+from penstock.runtime.settler import Settler
 from penstock.runtime.streaming import relay
 from penstock.runtime.visitor import Visit, Visitor
 from penstock.runtime.weigher import Weighed, Weigher
@@ -47,6 +45,7 @@ class Exchange:
         self.admitter = admitter
         self.weigher = weigher
         self.flights = flights
+        self.settler = Settler(services, admitter, weigher)
         self.calls = 0
         self.refused = 0
         self.replayed = 0
@@ -173,8 +172,8 @@ class Exchange:
         except PenstockError:
             await context.regain_slot()  # the handler hears of it and goes on
             raise
-        except BaseException:
-            context.holding.gave_up()
+        except BaseException as error:
+            context.holding.gave_up(error, call.key.scope)
             raise
         context.holding.call_begins()
         context.footing.admitted(permit.charged)
@@ -202,7 +201,7 @@ class Exchange:
             request = self._prepared(call, weighed, permit)
             permit.sent()
             reply = await route.send(request)
-            self._observe(permit, weighed, reply)
+            self.settler.observe(permit, weighed, reply)
             if not reply.ok:
                 return await self._failed(call, reply, permit)
             if call.shape.stream and "event-stream" in reply.header("content-type"):
@@ -250,7 +249,7 @@ class Exchange:
             asking, added = ask_for_usage(call.shape.family, body)
             if added:
                 call.hide_usage = True
-                content = encode_body(asking)
+                content = json_text(asking).encode()
         return replace(call.request, body=content, on_sent=permit.sent)
 
     async def _answered(
@@ -264,57 +263,17 @@ class Exchange:
             if facts.usage is None:
                 permit.uncertain()
             else:
-                self.booked(call, weighed, permit, facts, started)
+                self.settler.settle(call, weighed, permit, facts, started)
             return reply
         validator = current_validator()
         if validator is not None and body is not None:
             try:
                 accept(validator, body, call.key.name)
             except Exception:
-                self.booked(call, weighed, permit, facts, started)
+                self.settler.settle(call, weighed, permit, facts, started)
                 raise
-        await self.settle_and_record(call, weighed, permit, facts, reply, started)
+        await self.settler.settle_and_record(call, weighed, permit, facts, reply, started)
         return reply
-
-    async def settle_and_record(
-        self,
-        call: Call,
-        weighed: Weighed,
-        permit: Permit,
-        facts: ReplyFacts,
-        reply: WireReply,
-        started: float,
-    ) -> None:
-        """Book the usage and journal the reply in one transaction, and return when that is durable."""
-        settled, usage, cost = self.booked(call, weighed, permit, facts, started)
-        if call.context is None:
-            # A visitor's reply is not journaled and need not wait: until this is durable its hold counts.
-            if call.visitor is None or call.shape.stream:
-                await settled
-            return
-        await call.context.recorder.record(call.key, "http", encode_reply(reply), usage, cost)
-
-    def booked(
-        self, call: Call, weighed: Weighed, permit: Permit, facts: ReplyFacts, started: float
-    ) -> tuple[asyncio.Future[object], Usage, int]:
-        """Settle to what the reply says, or to the estimate where it says nothing."""
-        usage = facts.usage
-        if usage is None:
-            usage = Usage(weighed.ask.input_tokens, round(weighed.ask.output_mean))
-        else:
-            self.weigher.learn(weighed, usage)
-        cost = 0 if weighed.price is None else cost_pico(weighed.price, usage)
-        now = self.services.clock.monotonic()
-        future = permit.settle(usage, cost)
-        self.admitter.gate.succeeded(permit.ask, now - started, usage.output_tokens, now)
-        if call.context is not None:
-            call.context.holding.under_way.counted(call.key.scope)
-            call.context.footing.stepped(usage.total, now - started)
-        elif call.visitor is not None:
-            call.visitor.settled(weighed, usage, cost)
-            kind = (call.type, weighed.ask.model, call.tenant)
-            self.services.ranker.sizes.learn(kind, usage.total, now - started)
-        return future, usage, cost
 
     async def _failed(
         self, call: Call, reply: WireReply, permit: Permit
@@ -339,23 +298,6 @@ class Exchange:
         self.admitter.gate.refused(permit.ask, waited_out, report.retry_after, now)
         return reply, report
 
-    def _observe(self, permit: Permit, weighed: Weighed, reply: WireReply) -> None:
-        now = self.services.clock.wall()
-        report = read_limits(dict(reply.headers), now, weighed.profile.requests_header_seconds)
-        if not report:
-            return
-        observed = [
-            Observed(
-                one.dimension,
-                one.limit,
-                one.remaining,
-                None if one.reset_at is None else max(0.0, one.reset_at - now),
-            )
-            for one in report.limits
-            if one.window_seconds == 60.0
-        ]
-        self.admitter.gate.observe(permit.grant, observed, self.services.clock.monotonic())
-
     def _warn_once(self, call: Call) -> None:
         if call.context is None and "outside" not in self._warned:
             self._warned.add("outside")
@@ -368,14 +310,6 @@ class Exchange:
             log.warning("%s is no known model call: it counts as one request, without tokens or money", path)
 
 
-def encode_body(body: dict[str, Any]) -> bytes:
-    """JSON in UTF-8; lone surrogates, legal in JSON and in no UTF-8, come as escapes."""
-    try:
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return json.dumps(body, separators=(",", ":")).encode()
-
-
 def _acceptable(reply: WireReply) -> bool:
     validator, body = current_validator(), read_object(reply.body)
     if validator is None or body is None:
@@ -385,16 +319,3 @@ def _acceptable(reply: WireReply) -> bool:
     except ReplyRejected:
         return False
     return True
-
-
-def call_failed(reply: WireReply, now: float) -> CallFailed:
-    """The error that says why this reply is no answer."""
-    report = read_refusal(reply.status, dict(reply.headers), reply.body, now)
-    what = f"{reply.status} ({report.code or report.kind})"
-    return CallFailed(
-        f"the provider answered {what}: {report.message or 'no message'}",
-        reason=str(report.kind),
-        status=reply.status,
-        retryable=report.retryable,
-        retry_after=report.retry_after,
-    )

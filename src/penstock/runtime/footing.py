@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from penstock.model.clock import Clock
 from penstock.model.rank import Rank
 from penstock.model.standing import Standing, standing_text
@@ -83,6 +86,18 @@ class Footing:
         """The attempt waits for the first time, without a slot."""
         if self.hold is not None:
             self._shares.holds.comes_to_gate(self.hold)
+
+    @contextlib.contextmanager
+    def in_line(self) -> Iterator[None]:
+        """Around a wait before a step: until it has a slot, the flow has got nothing for what the claim
+        holds."""
+        hold = self.hold
+        if hold is None or hold.ahead:
+            yield
+            return
+        self._shares.holds.comes_to_gate(hold)
+        yield
+        self._shares.holds.has_slot(hold)
 
     def admitted(self, amount: float) -> None:
         """A reservation or a step was charged so much: it replaces what the claim held."""

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from penstock.errors import Parked
 from penstock.model.clock import Clock
 from penstock.model.stopwatch import Stopwatch
 from penstock.runtime.slots import Slots
@@ -81,9 +82,11 @@ class Holding:
         self._waiting -= 1
         self._keep_or_give()
 
-    def gave_up(self) -> None:
-        """A wait ended without a slot."""
+    def gave_up(self, why: BaseException, scope: str) -> None:
+        """A wait of code in this scope ended without a slot."""
         self._waiting -= 1
+        if isinstance(why, Parked):
+            self.under_way.turn_away(scope)
 
     def call_begins(self) -> None:
         """A permit came with a slot."""

@@ -33,7 +33,7 @@ class ScopeRecords:
         self.records.append(record)
 
     def use(self, key: StepKey, occurrence: int) -> None:
-        """The record answers."""
+        """This record answers, and is used up by that."""
         self.last_used = max(self.last_used, self.unused.pop((key, occurrence), -1))
 
     def ask(self, key: StepKey, occurrence: int, found: bool) -> None:

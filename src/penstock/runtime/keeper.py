@@ -63,7 +63,7 @@ class Keeper:
                 store.serve_program(program, amount)
 
     def kept(self) -> None:
-        """That transaction is durable."""
+        """Called when that transaction is durable."""
         self._flows.clear()
         self._programs.clear()
         self._tasks.clear()

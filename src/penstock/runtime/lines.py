@@ -75,7 +75,7 @@ class Line:
 
 
 def key_of(asks: Sequence[Ask], caller: Caller) -> LineKey:
-    """Those with equal keys stand in one line."""
+    """What tells lines apart: waiters with equal keys stand in one."""
     if not asks:
         return (caller.flow,)
     first = asks[0]

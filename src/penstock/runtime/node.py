@@ -5,26 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import socket
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from penstock.admission import Gate
 from penstock.errors import StoreBusy, StoreError
 from penstock.model.clock import Clock, SystemClock
+from penstock.model.program_budget import ProgramBudget
 from penstock.model.states import FINAL, TaskStatus
 from penstock.model.task import Ended, Finish, PutBack
 from penstock.model.waits import Effects
 from penstock.pricing import PriceTable
 from penstock.runtime.adjusting import adjust
 from penstock.runtime.admitter import Admitter
+from penstock.runtime.arrival import arrive
 from penstock.runtime.budgets import BudgetDropper
 from penstock.runtime.caretakers import (
-    LEASE_SECONDS,
-    POISON_AFTER,
+    Changes,
     Pruner,
     Reporter,
     Rescuer,
@@ -44,7 +44,6 @@ from penstock.runtime.looper import Looper
 from penstock.runtime.processes import Processes
 from penstock.runtime.progress import OnProgress
 from penstock.runtime.ranking import Ranker
-from penstock.runtime.recovery import flows_as_left, restore_gate
 from penstock.runtime.regrading import Regrader
 from penstock.runtime.runner import Runner
 from penstock.runtime.services import Services
@@ -56,7 +55,7 @@ from penstock.runtime.task_pools import TaskPools
 from penstock.runtime.wakes import Wakes
 from penstock.runtime.watchdog import Watchdog
 from penstock.runtime.weigher import Weigher
-from penstock.stores.contract import Control, Store, TaskFilter, Transaction
+from penstock.stores.contract import Store, Transaction
 
 log = logging.getLogger("penstock.node")
 
@@ -89,9 +88,6 @@ class Node:
         self._idle = asyncio.Event()
         self._background: set[asyncio.Future[None]] = set()
         self.id = 0
-        self._last_control = 0
-        self._pauses: list[str] = []
-        self._next_firing: float | None = None
         self.finished = 0
         self.nursery: Nursery | None = None
         """how handlers submit tasks; set before the start"""
@@ -124,7 +120,8 @@ class Node:
             lambda *told: self.on_progress(*told),
         )
         self.weigher = Weigher(PriceTable(settings.prices), self.clock, settings.reserve, settings.profile)
-        await self.committer.run(self._arrive)
+        arrival = await self.committer.run(partial(arrive, self))
+        self.id = arrival.id
         self.admitter = Admitter(self.gate, slots, self.committer, self.clock, self.id, self.services.shares)
         self.services.exchange = Exchange(
             self.services, self.admitter, self.weigher, Flights(self.committer, self.clock)
@@ -136,20 +133,19 @@ class Node:
         self.dispatcher = Dispatcher(self.services, self.admitter, self.runner, self.id, settings.open_limit)
         self.dispatcher.on_idle = self._idle.set
         _follow_service(self)
-        before = await self.committer.run(lambda store: store.setting(FIGURES))
         self.watchdog = Watchdog(settings.blocked_after if isinstance(self.clock, SystemClock) else None)
         self.blocked = self.watchdog.blocked
-        self.figures = FigureKeeper(before, self.dispatcher, self.blocked)
+        self.figures = FigureKeeper(arrival.figures, self.dispatcher, self.blocked)
         self.switcher = Switcher(self.services, self.dispatcher)
         await self.switcher.resume(settings)
         await self._learn_lanes()
         self.timer = Timer(self.committer, self.dispatcher, self.clock, lambda: self.on_others())
-        self.cron = Cron(self.committer, self.clock, self._next_firing)
-        self._loopers = _loopers(self)
+        self.cron = Cron(self.committer, self.clock, arrival.next_firing)
+        self._loopers = _loopers(self, arrival.last_control)
         for looper in self._loopers:
             await looper.start()
         self.watchdog.start()
-        self.apply_pauses(self._pauses)
+        self.apply_pauses(arrival.pauses)
         self.dispatcher.notice_all()
 
     async def drain(self, now: bool = False) -> None:
@@ -234,37 +230,13 @@ class Node:
         """The disk is full, or the file is gone: stop before more is paid for than can be kept."""
         if self.failure is None and not isinstance(error, StoreBusy):
             self.failure = error
+            if not self._loopers:
+                return  # the start fails with it
             log.error("the store failed, nothing more is started: %s", error)
             self.dispatcher.stop()
             self.admitter.close()
             self._idle.set()
             self._on_failure(error)
-
-    def _arrive(self, store: Transaction) -> None:
-        wall, monotonic = self.clock.wall(), self.clock.monotonic()
-        gone = [node.id for node in store.nodes()]  # the dispatch lock is ours: nobody else is alive
-        self.id = store.join(
-            f"{socket.gethostname()}:{os.getpid()}",
-            os.getpid(),
-            socket.gethostname(),
-            wall,
-            wall + LEASE_SECONDS,
-        )
-        rescued = store.rescue(wall, wall, POISON_AFTER, gone)
-        if rescued.count:
-            log.info("took back %d tasks that an earlier process left", rescued.count)
-        asked = store.controls(0)
-        self._last_control = asked[-1].no if asked else 0
-        if doomed := tuple(one.task for one in asked if one.kind == "cancel" and one.task is not None):
-            store.cancel(TaskFilter(seqs=doomed), wall)  # asked while nobody dispatched
-        self._pauses = store.pauses()
-        self._next_firing = store.next_firing()
-        store.set_setting("strategy", self.ranker.policy.name)  # for clients that add tasks
-        self.ranker.programs.recall(store)
-        flows = flows_as_left(store, self.ranker.unit)
-        self.services.shares.restore(flows, store.waiting_flows(), wall)
-        settled = restore_gate(self.gate, store, self.settings.limits.zone, wall, monotonic)
-        self.weigher.restore(settled[-1000:])
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -303,22 +275,27 @@ class Node:
                     self.services.shares.arrive(item.task.lane, item.flow, self.clock.wall())
                 self.dispatcher.notice(item.task.lane, of_known_flows=True)
 
-    def _changed_by_others(
-        self, controls: Sequence[Control], pauses: Sequence[str], woken: Sequence[tuple[int, str]]
-    ) -> None:
-        for control in controls:
+    def _changed_by_others(self, changes: Changes) -> None:
+        for control in changes.controls:
             if control.kind == "cancel" and control.task is not None:
                 self.cancel_running(control.task)
             elif control.kind == "strategy":
                 self.in_background(self.switcher.switch_as_asked())
-        for seq, what in woken:
+        for seq, what in changes.woken:
             self.services.wakes.poke(seq, what)
-        self.apply_pauses(pauses)
+        self.apply_pauses(changes.pauses)
+        self.apply_budgets(changes.budgets)
         self.timer.expect(self.clock.wall())
         self.cron.look()
         self.in_background(self._learn_lanes())
         self.on_others()
         self.on_change()
+
+    def apply_budgets(self, budgets: Sequence[ProgramBudget]) -> None:
+        """Take on other limits of programs: who waits for them looks again."""
+        if budgets:
+            self.gate.programs.change(budgets)
+            self.admitter.pump_soon()
 
     def apply_pauses(self, pauses: Sequence[str]) -> None:
         """Start nothing of what is paused."""
@@ -373,15 +350,13 @@ def _follow_service(node: Node) -> None:
     node.committer.on_commit += [committed, node.services.wakes.committed]
 
 
-def _loopers(node: Node) -> list[Looper]:
+def _loopers(node: Node, last_control: int) -> list[Looper]:
     committer, dispatcher, clock = node.committer, node.dispatcher, node.clock
     return [
         node.timer,
         node.cron,
         Rescuer(committer, dispatcher, clock, node.id, dispatcher.stop, lambda: node.on_others()),
-        Watcher(
-            node.store, committer, node._changed_by_others, node._last_control, node.settings.watch_seconds
-        ),
+        Watcher(node.store, committer, node._changed_by_others, last_control, node.settings.watch_seconds),
         Reporter(node.admitter, committer, clock, node.id, node.figures.text, node.services.wakes.look_all),
         Pruner(node.store, committer, clock, lambda now: node.settings.retention(now)),
         BudgetDropper(committer, node.services.budgets),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import CallFailed, PenstockError, Refused, ReplyRejected, StoreError, WorkerLost
+from penstock.errors import CallFailed, PenstockError, ReplyRejected, StoreError, WorkerLost
 from penstock.llm.refusals import read_refusal
 from penstock.model.json_text import json_text
 from penstock.runtime.refused_reply import REFUSAL_HEADER
@@ -54,11 +54,6 @@ def judge(error: BaseException) -> Judgement:
         causes = " < ".join(f"{type(one).__name__}: {one}" for one in _chain(error) if str(one))
         return Judgement("no_reply", f"no usable reply came back: {causes}"[:2000], retryable=True)
     return Judgement("handler_error", f"{type(error).__name__}: {error}"[:2000], retryable=True)
-
-
-def refused(error: BaseException) -> bool:
-    """Whether the gate refused for ever what the attempt asked for."""
-    return any(isinstance(one, Refused) for one in _chain(error))
 
 
 def _reply_judgement(error: BaseException) -> Judgement | None:

@@ -80,11 +80,6 @@ class Recorder:
             self.notes.begins(key)
         return found
 
-    async def known(self, key: StepKey) -> bytes | None:
-        """A recorded result, whoever asks and whatever else was recorded."""
-        record = (self._journal or await self._read()).find(key)
-        return None if record is None else record.value
-
     async def find_call(self, key: StepKey) -> bytes | None:
         """The same for a request; one that does not fit fails in strict mode only, for it may be a library
         that makes it."""
@@ -136,14 +131,19 @@ class Recorder:
     ) -> None:
         """Make a step durable. Raises `Parked` when this node lost the task: it must not go on with it."""
         journal = self._journal or await self._read()
-        record = self._new(key, journal.number(key), kind, value)
+        records = self._numbered(journal, key, kind, value)
+        record = records[-1]
         record.cost = cost
         if usage is not None:
             record.input_tokens, record.output_tokens = usage.input_tokens, usage.output_tokens
-        records = self._with_notes(journal, record)
-        self.notes.given(journal, key)
         if not all(await self._services.committer.do("record", records)):
             raise Parked
+
+    def send(self, key: StepKey, value: bytes) -> None:
+        """Record a step of a journal that was empty, without waiting: it is durable no later than what is
+        written after it."""
+        journal = self._journal = self._journal or Journal()
+        self._services.committer.send("record", self._numbered(journal, key, "value", value))
 
     async def once(self, key: StepKey, begin: Callable[[], Awaitable[Work]]) -> Any:
         """The recorded result of a step; else that of the work that `begin()` gives, which is recorded in the
@@ -191,6 +191,12 @@ class Recorder:
             if made.is_there:
                 journal.number(key)
                 self.notes.given(journal, key)
+
+    def _numbered(self, journal: Journal, key: StepKey, kind: str, value: bytes) -> list[StepRecord]:
+        """The record of a step that goes out now, after its notes."""
+        records = self._with_notes(journal, self._new(key, journal.number(key), kind, value))
+        self.notes.given(journal, key)
+        return records
 
     def _new(self, key: StepKey, occurrence: int, kind: str, value: bytes = b"") -> StepRecord:
         task, at = self._task, self._services.clock.wall()

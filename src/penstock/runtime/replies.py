@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from penstock.errors import CallFailed
@@ -102,7 +102,6 @@ class Route:
     send: Send
     unsent: tuple[type[BaseException], ...]
     broken: tuple[type[BaseException], ...]
-    models: dict[str, str] = field(default_factory=dict)
 
 
 def encode_reply(reply: WireReply) -> bytes:

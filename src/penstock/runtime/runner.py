@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from penstock.admission import Reject
-from penstock.errors import Parked, PenstockError, StoreError
+from penstock.errors import JournalMismatch, Parked, PenstockError, StoreError
 from penstock.model.json_text import json_text
 from penstock.model.options import read_options
 from penstock.model.states import TaskStatus
@@ -84,7 +84,12 @@ class Runner:
             handler = await handler_of(self.handlers, context)
             if context.options.refs or context.options.fallback is not None:
                 handler, running.given_up = await prepared(context, handler, self.handlers)
-            completed = self._completed(running, await self._call(handler, context))
+            result = await self._call(handler, context)
+            if context.holding.under_way.turned_away():
+                _warn_of_going_on(running)
+                self._left(running)
+            else:
+                completed = self._completed(running, result)
         except (Parked, asyncio.CancelledError, BaseExceptionGroup) as error:
             self._interrupted(running, error)
         except (KeyboardInterrupt, GeneratorExit):
@@ -183,6 +188,10 @@ class Runner:
             self._left(running)
 
     def _raised(self, running: Running, error: BaseException) -> None:
+        if running.context.holding.under_way.turned_away() and not isinstance(error, JournalMismatch):
+            _warn_of_going_on(running)
+            self._left(running)
+            return
         if not isinstance(error, PenstockError):
             log.debug("task %s raised", running.task.id, exc_info=True)
         self._failed(running, judge(error))
@@ -303,6 +312,16 @@ class Runner:
                     lambda outcomes, end=end: self._stored([end], outcomes),  # type: ignore[misc]
                     lambda error, end=end: self._not_stored([end], error),  # type: ignore[misc]
                 )
+
+
+def _warn_of_going_on(running: Running) -> None:
+    """The handler caught what told it to leave, and ended as if something had failed: it leaves all the
+    same, and its steps answer when it runs again."""
+    log.warning(
+        "task %s: its handler caught Parked, and ended; that counts for nothing, and it will run again. "
+        "Do not catch BaseException, and use ctx.gather instead of asyncio.gather with return_exceptions",
+        running.task.id,
+    )
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from penstock.model.flow_standing import FlowStanding
 from penstock.policies import Flows
@@ -18,6 +19,8 @@ from penstock.runtime.keeper import Keeper
 
 # Idle flows that are remembered, up to twice as many: those that have the most to make up for.
 MOST_IDLE = 10_000
+# Flows at the gate among which the lowest is looked for when one comes.
+_AT_GATE_LOOKED_AT = 64
 
 
 class Shares:
@@ -137,8 +140,18 @@ class Shares:
             self.correct(hold.flow, used)
 
     def _arrive(self, flow: str, now: float) -> None:
-        self.flows.arrive(flow, now)
+        self.flows.arrive(flow, now, self._lowest)
         self.keeper.moved(flow)
+
+    def _lowest(self) -> float | None:
+        """The lowest counter of the flows that wait, those included whose tasks were all claimed and wait at
+        the gate: who comes must not stand behind what these have not got yet."""
+        ahead = self.holds.ahead
+        if not ahead:
+            return None
+        first = self.flows.pick()
+        some = islice(ahead, _AT_GATE_LOOKED_AT)
+        return min(self.counter(flow) for flow in (some if first is None else (*some, first)))
 
     def _leave_unless_waiting(self, flow: str) -> None:
         if flow not in self.visitors and not any(flow in flows for flows in self.waiting.values()):

@@ -48,7 +48,7 @@ async def relay(
             yield raw
         if reader.complete:
             whole = WireReply(reply.status, reply.headers, b"".join(shown))
-            await exchange.settle_and_record(call, weighed, permit, reader.facts, whole, started)
+            await exchange.settler.settle_and_record(call, weighed, permit, reader.facts, whole, started)
         for raw in held:
             yield raw
     finally:

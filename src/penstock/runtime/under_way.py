@@ -18,11 +18,12 @@ class UnderWay:
     """Branches of a handler that have to leave wait here until the others have come to the end of their
     steps: what is paid for is never cut off for a put-back."""
 
-    __slots__ = ("_calls", "_steps", "_waiting")
+    __slots__ = ("_calls", "_steps", "_turned_away", "_waiting")
 
     def __init__(self) -> None:
         self._calls = 0
         self._steps: dict[str, _Step] = {}
+        self._turned_away: set[str] = set()
         self._waiting: list[asyncio.Future[None]] = []
 
     def call_begins(self) -> None:
@@ -50,6 +51,14 @@ class UnderWay:
         """The step is over, and its result durable if it has one."""
         self._steps.pop(scope, None)
         self._look()
+
+    def turn_away(self, scope: str) -> None:
+        """`Parked` was raised into code in this scope: whatever is made of that is no result."""
+        self._turned_away.add(scope)
+
+    def turned_away(self, scope: str = "") -> bool:
+        """Whether code in this scope or inside of it was told to leave."""
+        return any(not scope or one == scope or one.startswith(f"{scope}/") for one in self._turned_away)
 
     async def others_end(self, scope: str) -> None:
         """Code in this scope cannot go on: wait until nothing runs but what waits here as well."""

@@ -39,7 +39,8 @@ class Blocked:
 
 
 class Watchdog:
-    """Watches the running loop. What it finds is in `blocked`, and logged once per task type and line."""
+    """Watches the running loop until it is stopped, or the loop closed. What it finds is in `blocked`, and
+    logged once per task type and line."""
 
     def __init__(self, after: float | None) -> None:
         self.blocked = Blocked()
@@ -75,7 +76,7 @@ class Watchdog:
         found_at = 0.0
         while True:
             before = time.monotonic()
-            if self._over.wait(pause):
+            if self._over.wait(pause) or self._loop.is_closed():
                 return
             now, beat = time.monotonic(), self._beat_at
             if now - before > pause + self.after / 2:

@@ -23,7 +23,6 @@ class Weighed:
     """A call with its estimate; `ask` is what the gate is asked for."""
 
     ask: Ask
-    shape: CallShape
     profile: ProviderProfile
     price: Price | None
     prompt: int
@@ -70,7 +69,7 @@ class Weigher:
         profile = self.profile(base_url)
         if shape.family is Family.UNKNOWN:
             ask = Ask(model=model, tenant=tenant, endpoint=endpoint, type=type, program=program)
-            return Weighed(ask, shape, profile, None, 0, 0)
+            return Weighed(ask, profile, None, 0, 0)
         found = estimate_prompt(shape)
         # Until the ratio is learned: never less than a token for four bytes of text.
         prompt = max(found.tokens, -(-found.text_bytes // 4) + found.other_tokens)
@@ -97,7 +96,7 @@ class Weigher:
             cost_known=price is not None,
             program=program,
         )
-        return Weighed(ask, shape, profile, price, prompt, cap)
+        return Weighed(ask, profile, price, prompt, cap)
 
     def cost_of(self, estimate: Estimate, base_url: str, tokens: float | None = None) -> int | None:
         """What a whole task is expected to cost in pico-dollars; `None` when nobody knows the price.

@@ -140,9 +140,6 @@ class OverviewReader(Protocol):
         """The tags in use that begin so, from the last in order of their letters to the first; `before` is
         the last one of the page before."""
 
-    def first_event(self) -> int:
-        """The number of the oldest event that is still there; 0 when there is none."""
-
 
 class KeyReader(Protocol):
     """What is asked of API keys."""
@@ -344,7 +341,8 @@ class Transaction(
     def add(self, tasks: Sequence[NewTask], capacity: int | None = None) -> list[AddOutcome]:
         """Put tasks in the line (delayed ones beside it). `capacity` bounds the tasks that are not final:
         what goes beyond is answered with `QueueFull`, in order. `inherit_journal` copies the journal of
-        `retry_of`; with `fork_before` only what was recorded before that step, and not inside of it.
+        `retry_of`; with `fork_before` only what was recorded before that step, and not inside of it. What has
+        an `ended_no` enters as completed.
 
         A task is blocked until all tasks of its `after` completed, and enters as failed (`dependency_failed`)
         when one of them ended otherwise; one that is not there is answered with `TaskNotFound`, a circle with
@@ -390,6 +388,10 @@ class Transaction(
         """Make claimable what is due, and what of `early` is to be later; fail what was not started before it
         expired."""
 
+    def set_aside(self, crashes: int, until: float) -> list[int]:
+        """Tasks with so many crashes that were put back to wait until some time up to `until`: an earlier
+        process meant to call them before."""
+
     def rescue(self, dead_before: float, now: float, poison_after: int, nodes: Sequence[int] = ()) -> Rescued:
         """Take back the tasks of nodes whose lease ran out before `dead_before`, and of `nodes`; their held
         reservations become uncertain. `attempt` and `crashes` rise, but of those that lead groups, which
@@ -401,11 +403,12 @@ class Transaction(
         cancelled."""
 
     def pause(self, where: TaskFilter, now: float) -> int:
-        """Keep what waits from being claimed, blocked tasks too: these go on counting what they wait for, and
-        fail with it."""
+        """Keep what waits from being claimed, blocked and suspended tasks too: blocked ones go on counting
+        what they wait for, and fail with it; for suspended ones all that comes is kept."""
 
     def resume(self, where: TaskFilter, now: float) -> int:
-        """Let paused tasks go on waiting: in the line, or blocked as long as others have not ended."""
+        """Let paused tasks go on waiting: in the line, blocked as long as others have not ended, or suspended
+        unless something came for them meanwhile."""
 
     def set_pause(self, scope: str, paused: bool) -> None:
         """Pause a whole scope: `all`, `type:NAME` or `tenant:NAME`."""

@@ -34,6 +34,10 @@ class GroupReader(Protocol):
     def member_needs(self, id: int) -> dict[str, list[str]]:
         """Of the members that need others of the group: the nodes that they need, by node."""
 
+    def repeated_members(self, after: int) -> list[tuple[int, str, str, str]]:
+        """(group, node, task id, `retry_of`) of members that are tasks tried again, in groups that came after
+        the one of this number and are led by such tasks too; in the order in which they joined."""
+
     def inputs_of(self, seqs: Sequence[int]) -> dict[int, dict[str, tuple[TaskStatus, str | None]]]:
         """Of each of these tasks (status, result as JSON text) of the tasks that it needs, by id, in the
         order in which it named them."""

@@ -61,9 +61,11 @@ class AwaitWriter(Protocol):
     def take(self, seq: int, name: str) -> Letter | None:
         """Remove the oldest event of that name from those kept for the task."""
 
-    def adopt(self, parent: int, child: int, detached: bool = False) -> None:
+    def adopt(self, parent: int, child: int, detached: bool = False, joined: bool = False) -> None:
         """A task is the child of another, unless it is that of one already: it is kept until its parent has
-        ended."""
+        ended. With `joined` it was there already, perhaps as the child of another, and is kept until all its
+        parents have ended; it is not for this one to cancel it, unless the one that started it fails or is
+        cancelled first: then it goes on as the child of the next."""
 
     def woken(self) -> list[tuple[int, str]]:
         """(seq, what) of running tasks for which something came that they wait for, and who have not looked

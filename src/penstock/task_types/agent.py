@@ -11,7 +11,7 @@ from penstock.model.estimate import Estimate
 from penstock.model.task_type import TaskType
 from penstock.task_types.agent_definition import AGENT_NAME
 from penstock.task_types.agent_loop import TRANSFER, AgentRun, Assignment
-from penstock.task_types.base import TaskData, TaskKind, Toolbox
+from penstock.task_types.base import TaskData, TaskKind, Toolbox, named_model
 from penstock.task_types.chat import CHAT, Message, check_messages, prompt_tokens
 from penstock.task_types.field_types import (
     ModelName,
@@ -146,7 +146,7 @@ def assignment_of(data: AgentData, toolbox: Toolbox) -> Assignment:
     """What there is to do, with the tools themselves."""
     return Assignment(
         agent=data.agent or "",
-        model=model(data, toolbox),
+        model=named_model(data, toolbox),
         instructions=data.instructions,
         messages=_messages(data),
         tools={name: toolbox.tools.named(name) for name in data.tools},
@@ -168,12 +168,8 @@ def estimate(data: AgentData, toolbox: Toolbox) -> Estimate:
     return Estimate(body["model"], prompt_tokens(CHAT, body), data.max_output_tokens or USUAL_OUTPUT)
 
 
-def model(data: AgentData, toolbox: Toolbox) -> str:
-    return data.model or toolbox.model
-
-
 def _messages(data: AgentData) -> list[Message]:
     return list(data.messages) if data.messages is not None else [{"role": "user", "content": data.prompt}]
 
 
-KIND = TaskKind(TaskType.AGENT, AgentData, run, estimate, model, refuse, settle)
+KIND = TaskKind(TaskType.AGENT, AgentData, run, estimate, named_model, refuse, settle)

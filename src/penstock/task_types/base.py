@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,7 +51,6 @@ class Toolbox:
     root: Path | None = None
     allowed_hosts: tuple[str, ...] = ()
     most_bytes: int = 10_000_000
-    details: Mapping[str, Any] = field(default_factory=dict)
     gather_seconds: float = 0.0
     gatherer: Gatherer = field(default_factory=Gatherer, init=False, repr=False, compare=False)
     turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
@@ -85,6 +84,18 @@ class TaskKind(Generic[D]):
             return self.data.model_validate({} if data is None else data)
         except ValidationError as error:
             raise InvalidTask(wrong_fields(self.type, error), field_names(error)) from None
+
+
+class NamesModel(Protocol):
+    """Data in which a task may name the model that it wants."""
+
+    @property
+    def model(self) -> str | None: ...
+
+
+def named_model(data: NamesModel, toolbox: Toolbox) -> str:
+    """The model that the data name, or else the manager's own."""
+    return data.model or toolbox.model
 
 
 def field_names(error: ValidationError) -> list[str]:

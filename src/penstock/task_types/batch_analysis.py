@@ -26,7 +26,7 @@ from penstock.llm.refusals import Refusal
 from penstock.model.estimate import Estimate
 from penstock.model.task_type import TaskType
 from penstock.runtime.outcomes import judge
-from penstock.task_types.base import TaskData, TaskKind, Toolbox
+from penstock.task_types.base import TaskData, TaskKind, Toolbox, named_model
 from penstock.task_types.conversation import patient
 from penstock.task_types.field_types import ModelName, TokenCap, wrong
 from penstock.task_types.repository_analysis import (
@@ -127,7 +127,7 @@ class _Batch:
         asked = question(
             repository,
             repository.readme,
-            model=model(data, self._toolbox),
+            model=named_model(data, self._toolbox),
             language=data.language,
             readme_tokens=data.max_readme_tokens,
             max_tokens=data.max_tokens,
@@ -156,7 +156,7 @@ async def run(context: TaskContext, data: BatchAnalysisData, toolbox: Toolbox) -
 
 def estimate(data: BatchAnalysisData, toolbox: Toolbox) -> Estimate:
     """By the length of the READMEs: counting the tokens of ten thousand would hold up the door."""
-    named = model(data, toolbox)
+    named = named_model(data, toolbox)
     empty, _cut = question(RepositoryInfo(name="repository"), None, model=named)
     each = question_tokens(empty, FORM)
     read = sum(
@@ -167,8 +167,4 @@ def estimate(data: BatchAnalysisData, toolbox: Toolbox) -> Estimate:
     return Estimate(named, each * count + read, (data.max_tokens or USUAL_OUTPUT) * count)
 
 
-def model(data: BatchAnalysisData, toolbox: Toolbox) -> str:
-    return data.model or toolbox.model
-
-
-KIND = TaskKind(TaskType.BATCH_ANALYSIS, BatchAnalysisData, run, estimate, model)
+KIND = TaskKind(TaskType.BATCH_ANALYSIS, BatchAnalysisData, run, estimate, named_model)

@@ -10,7 +10,7 @@ from penstock.errors import InvalidTask
 from penstock.model.estimate import Estimate
 from penstock.model.step import digest_arguments
 from penstock.model.task_type import TaskType
-from penstock.task_types.base import TaskData, TaskKind, Toolbox
+from penstock.task_types.base import TaskData, TaskKind, Toolbox, named_model
 from penstock.task_types.chat import CHAT, Answer, Message, chat_body, conversation, prompt_tokens
 from penstock.task_types.conversation import BadAnswer, Talk, converse
 from penstock.task_types.field_types import ModelName, ShortText, Temperature, Text, TokenCap
@@ -57,7 +57,7 @@ def body_of(data: FunctionCallData, toolbox: Toolbox) -> dict[str, Any]:
     known = registered(data.function_name, toolbox)
     description = data.description or (known.description if known is not None else "")
     return chat_body(
-        model(data, toolbox),
+        named_model(data, toolbox),
         conversation(data.system_prompt, data.content),
         temperature=data.temperature,
         max_tokens=data.max_tokens,
@@ -107,10 +107,6 @@ def estimate(data: FunctionCallData, toolbox: Toolbox) -> Estimate:
     return Estimate(body["model"], prompt_tokens(CHAT, body), data.max_tokens or USUAL_OUTPUT)
 
 
-def model(data: FunctionCallData, toolbox: Toolbox) -> str:
-    return data.model or toolbox.model
-
-
 def _schema_of(data: FunctionCallData, function: RegisteredFunction | None) -> dict[str, Any]:
     if data.parameters is not None:
         return data.parameters
@@ -144,4 +140,4 @@ def _repair(answer: Answer, bad: BadAnswer, name: str) -> list[Message]:
     return [{"role": "assistant", "content": answer.text, "tool_calls": calls}, *replies]
 
 
-KIND = TaskKind(TaskType.FUNCTION_CALL, FunctionCallData, run, estimate, model, refuse)
+KIND = TaskKind(TaskType.FUNCTION_CALL, FunctionCallData, run, estimate, named_model, refuse)

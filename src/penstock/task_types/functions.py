@@ -37,8 +37,14 @@ class RegisteredFunction:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """JSON schema of its parameters."""
-        schema = self.model.model_json_schema(by_alias=True)
+        """JSON schema of its parameters; raises `ConfigurationError` for a type that no JSON can be."""
+        try:
+            schema = self.model.model_json_schema(by_alias=True)
+        except PydanticUserError as error:
+            why = str(error).partition("\n")[0]
+            raise ConfigurationError(
+                f"function {self.name}: its parameters cannot be told to a model: {why}"
+            ) from None
         return {key: value for key, value in schema.items() if key != "title"}
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +135,8 @@ class Functions:
         thread; "process" is for functions that compute, at the top of a module that can be imported.
 
         A first parameter annotated `TaskContext` gets the context. Of several versions the newest is called
-        by its name. Raises `ConfigurationError` for a name
-        that is taken or a function that cannot be run that way.
+        by its name. Raises `ConfigurationError` for a name that is taken or a function that cannot be run
+        that way.
         """
         name = name or getattr(function, "__name__", "")
         if not name or name == "<lambda>":

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from penstock.model.json_text import no_constant
+
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 # Where an object may begin amid prose: enough for any honest answer, and a bound for a dishonest one.
 _MOST_TRIES = 20
@@ -18,7 +20,7 @@ def find_object(text: str) -> dict[str, Any] | None:
         value = _parsed(piece)
         if isinstance(value, dict):
             return value
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=no_constant)
     start = text.find("{")
     for _ in range(_MOST_TRIES):
         if start < 0:
@@ -35,7 +37,7 @@ def find_object(text: str) -> dict[str, Any] | None:
 def parse_strictly(text: str | bytes) -> Any:
     """The value of a JSON text; raises `ValueError` for anything else."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -51,7 +53,3 @@ def _parsed(text: str) -> Any:
         return parse_strictly(text)
     except ValueError:
         return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, m
 from penstock.llm.token_estimates import estimate_text
 from penstock.model.estimate import Estimate
 from penstock.model.task_type import TaskType
-from penstock.task_types.base import TaskData, TaskKind, Toolbox
+from penstock.task_types.base import TaskData, TaskKind, Toolbox, named_model
 from penstock.task_types.chat import conversation
 from penstock.task_types.conversation import Post
 from penstock.task_types.field_types import (
@@ -160,7 +160,7 @@ def _asked(data: RepositoryAnalysisData, toolbox: Toolbox) -> tuple[Question, bo
     return question(
         data.repo_info,
         data.readme_content,
-        model=model(data, toolbox),
+        model=named_model(data, toolbox),
         language=data.language,
         readme_tokens=data.max_readme_tokens,
         max_tokens=data.max_tokens,
@@ -177,10 +177,6 @@ def estimate(data: RepositoryAnalysisData, toolbox: Toolbox) -> Estimate:
     return Estimate(asked.model, question_tokens(asked, FORM), data.max_tokens or USUAL_OUTPUT)
 
 
-def model(data: RepositoryAnalysisData, toolbox: Toolbox) -> str:
-    return data.model or toolbox.model
-
-
 def _fact(value: JsonValue) -> str:
     if isinstance(value, dict):  # a licence or an owner
         value = value.get("spdx_id") or value.get("name") or value.get("login")
@@ -193,4 +189,4 @@ def _line(value: Any) -> str:
     return " ".join(str(value).split())[:LONGEST_FACT]
 
 
-KIND = TaskKind(TaskType.REPOSITORY_ANALYSIS, RepositoryAnalysisData, run, estimate, model)
+KIND = TaskKind(TaskType.REPOSITORY_ANALYSIS, RepositoryAnalysisData, run, estimate, named_model)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from penstock.model.estimate import Estimate
 from penstock.model.task_type import TaskType
-from penstock.task_types.base import TaskData, TaskKind, Toolbox
+from penstock.task_types.base import TaskData, TaskKind, Toolbox, named_model
 from penstock.task_types.chat import conversation
 from penstock.task_types.conversation import BadAnswer
 from penstock.task_types.field_types import ModelName, ShortText, Text, TokenCap, wrong
@@ -123,7 +123,7 @@ def question_of(data: TextClassificationData, toolbox: Toolbox) -> Question:
         parts += ["", data.instructions]
     parts += ["", "<text>", data.text, "</text>"]
     system = SYSTEM + (REASON if data.reasoning else "")
-    return Question(model(data, toolbox), conversation(system, "\n".join(parts)), data.max_tokens)
+    return Question(named_model(data, toolbox), conversation(system, "\n".join(parts)), data.max_tokens)
 
 
 async def run(context: TaskContext, data: TextClassificationData, toolbox: Toolbox) -> dict[str, Any]:
@@ -138,8 +138,4 @@ def estimate(data: TextClassificationData, toolbox: Toolbox) -> Estimate:
     return Estimate(question.model, tokens, data.max_tokens or usual)
 
 
-def model(data: TextClassificationData, toolbox: Toolbox) -> str:
-    return data.model or toolbox.model
-
-
-KIND = TaskKind(TaskType.TEXT_CLASSIFICATION, TextClassificationData, run, estimate, model)
+KIND = TaskKind(TaskType.TEXT_CLASSIFICATION, TextClassificationData, run, estimate, named_model)

@@ -15,6 +15,7 @@ from penstock.errors import (
     ConfigurationError,
     InvalidTask,
     JournalMismatch,
+    Parked,
     PriceUnknown,
     StoreError,
 )
@@ -216,8 +217,11 @@ async def use_tool(context: TaskContext, tool: Tool, arguments: dict[str, Any], 
     if known is not None:
         return dict(json.loads(known))
     context.check_parked()
-    with context.inside(await context.recorder.scope_of(step)):
+    scope = await context.recorder.scope_of(step)
+    with context.inside(scope):
         outcome = await use()
+    if context.holding.under_way.turned_away(scope):
+        raise Parked  # what the tool did caught this already
     return dict(await context.recorder.keep(step, outcome, None))
 
 

@@ -120,6 +120,21 @@ def check_delayed_task(probe: Probe) -> None:
     probe.take(added, NOW + 10)
 
 
+def check_set_aside(probe: Probe) -> None:
+    """Those are told that crashed so often and were put back to wait; not what is tried again later."""
+    added = [probe.add() for _ in range(4)]
+    for _ in range(2):
+        probe.claim(added[0].lane, 4)
+        probe.store.run(lambda tx: tx.rescue(NOW, NOW, 9, [probe.node]))
+    near, far, now, tried = probe.claim(added[0].lane, 4)
+    probe.put_back(near, TaskStatus.QUEUED, due_at=NOW + 9)
+    probe.put_back(far, TaskStatus.QUEUED, due_at=NOW + 30)
+    probe.put_back(now, TaskStatus.QUEUED)
+    probe.put_back(tried, TaskStatus.RETRYING, due_at=NOW + 9)
+    same(probe.store.run(lambda tx: tx.set_aside(2, NOW + 10)), [near.seq], "set aside after two crashes")
+    same(probe.store.run(lambda tx: tx.set_aside(3, NOW + 10)), [], "set aside after three")
+
+
 def check_promote_in_pieces(probe: Probe) -> None:
     """`limit` bounds one promotion, earliest first, and `next_due` says that more are due."""
     added = [probe.add(due_at=NOW + n) for n in (3, 1, 2)]
@@ -140,6 +155,24 @@ def check_task_that_enters_failed(probe: Probe) -> None:
     same(probe.counts(), {TaskStatus.FAILED: 1}, "tallies")
     outcome = probe.offer(task_named(), capacity=1)[0]
     assert isinstance(outcome, Added), f"an ended task takes no place: {outcome!r}"
+
+
+def check_tasks_that_enter_completed(probe: Probe) -> None:
+    """A task added with an `ended_no` is completed from the start, with its result; what needs it does not
+    wait, and several count as ended in the order of those numbers."""
+    large = json.dumps("x" * 100_000)
+    second = task_named(result=large, ended_no=9)
+    first = task_named(result="1", ended_no=4)
+    last = task_named(after=(second.id, first.id))
+    outcomes = probe.offer(second, first, last, capacity=1)
+    assert all(isinstance(one, Added) for one in outcomes), f"they take no place: {outcomes!r}"
+    views = [probe.view(one.id) for one in (second, first)]
+    same([view.status for view in views], [TaskStatus.COMPLETED] * 2, "statuses")
+    same([view.result for view in views], [json.loads(large), 1], "results")
+    assert (views[0].finished_no or 0) > (views[1].finished_no or 0) > 0, "the order of their ends"
+    same(probe.view(last.id).status, TaskStatus.QUEUED, "what needs them")
+    same(probe.counts(), {TaskStatus.COMPLETED: 2, TaskStatus.QUEUED: 1}, "tallies")
+    same(probe.store.verify(), [], "verify")
 
 
 def check_inherited_journal(probe: Probe) -> None:
@@ -216,8 +249,10 @@ CHECKS = (
     check_capacity,
     check_existing_task_needs_no_room,
     check_delayed_task,
+    check_set_aside,
     check_promote_in_pieces,
     check_task_that_enters_failed,
+    check_tasks_that_enter_completed,
     check_inherited_journal,
     check_lanes,
     check_texts_of_any_kind,

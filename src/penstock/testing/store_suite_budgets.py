@@ -85,6 +85,32 @@ def check_budget_is_opened_once(probe: Probe) -> None:
     same(budgets(probe, "p"), [ProgramBudget("p", limit=9_000, spent=3)], "the budget")
 
 
+def check_budget_that_begins_with_something_booked(probe: Probe) -> None:
+    """What is booked from the start counts, and later bookings are added to it."""
+    open_budget(probe, "p", spent=5, uncertain=6, tokens=7, uncertain_tokens=8)
+    probe.settle(settled(hold(probe, probe.running(program="p")), SETTLED, input_tokens=1, cost=3))
+    same(booked(probe, "p"), (8, 6, 8, 8), "booked")
+
+
+def check_limits_of_a_budget_change(probe: Probe) -> None:
+    """Other limits change nothing of what is booked; what is held is told with that of programs within."""
+    open_budget(probe, "outer")
+    open_budget(probe, "inner", None, within="outer")
+    task = probe.running(program="inner")
+    probe.settle(settled(hold(probe, task, "inner"), SETTLED, cost=3))
+    hold(probe, task, "inner")
+    hold(probe, task, "outer")
+    hold(probe, task, "other")
+    read = probe.store.read
+    same([read(lambda reader, one=one: reader.held_of_budget(one)) for one in ("outer", "inner", "none")],  # type: ignore[misc]
+         [(14_000, 400), (7_000, 200), (0, 0)], "held")  # fmt: skip
+    probe.store.run(lambda tx: tx.limit_budget("outer", None, 77))
+    probe.store.run(lambda tx: tx.limit_budget("nobody", 1, 1))
+    outer, inner = budgets(probe, "inner")
+    same((outer.limit, outer.max_tokens, outer.spent), (None, 77, 3), "the outer one")
+    same((inner.limit, inner.max_tokens, inner.spent), (None, None, 3), "the inner one")
+
+
 def check_budget_goes_with_its_program(probe: Probe) -> None:
     """A budget is kept while a task belongs to its program or leads it, and what comes late is booked."""
     leader = probe.running(id="lead")
@@ -108,5 +134,7 @@ CHECKS = (
     check_budget_is_booked,
     check_budgets_within_budgets,
     check_budget_is_opened_once,
+    check_budget_that_begins_with_something_booked,
+    check_limits_of_a_budget_change,
     check_budget_goes_with_its_program,
 )

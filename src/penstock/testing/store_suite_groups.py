@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from penstock.model.group import Group, NewMember
 from penstock.model.states import TaskStatus
@@ -217,6 +218,26 @@ def check_what_undoes_members(probe: Probe) -> None:
     same(group_of(probe, leader).stops, False, "what was kept")
 
 
+def check_members_that_are_tried_again(probe: Probe) -> None:
+    """Members that try others again are told, in groups that came later and whose leader does so too."""
+    first = lead(probe, task_named("a"))
+    probe.finish(probe.claim(first.lane)[0])
+    [old] = probe.store.read(lambda reader: reader.members(first.seq))
+    lead(probe, replace(task_named("b"), retry_of=old.id))  # its leader tries nothing again
+
+    def run_again(tx: Transaction) -> int:
+        leader, again = replace(task_named("r"), retry_of=first.id), replace(task_named("c"), retry_of=old.id)
+        added = [one for one in tx.add([leader, again, task_named("d")]) if isinstance(one, Added)]
+        tx.open_group(added[0].seq)
+        tx.join_group(added[0].seq, [NewMember(one.seq, one.id, True) for one in added[1:]])
+        return added[0].seq
+
+    later = probe.store.run(run_again)
+    told = probe.store.read(lambda reader: reader.repeated_members(first.seq))
+    same(told, [(later, "c", "c", old.id)], "those of the run after it")
+    same(probe.store.read(lambda reader: reader.repeated_members(later)), [], "of none after the last")
+
+
 CHECKS = (
     check_counts_of_a_group,
     check_members_of_a_group,
@@ -228,4 +249,5 @@ CHECKS = (
     check_poison_counts_in_its_group,
     check_members_stay_with_their_leader,
     check_what_undoes_members,
+    check_members_that_are_tried_again,
 )

@@ -207,6 +207,48 @@ def check_cancel_while_it_leaves(probe: Probe) -> None:
         same(probe.status(task.id), CANCELLED, f"put back as {status}")
 
 
+def check_pause_of_suspended_tasks(probe: Probe) -> None:
+    """A paused task is woken by nothing, neither what comes for it nor its time; resumed, it is suspended
+    again, unless something came: then it waits its turn."""
+    still, woken, timed, late = (probe.running(now=NOW + number) for number in range(4))
+    for task, until in ((still, None), (woken, None), (timed, NOW + 50), (late, NOW + 900)):
+        begin(probe, task, "event:go", until=until)
+        probe.put_back(task, SUSPENDED, due_at=until)
+    where = where_id(*(task.id for task in (still, woken, timed, late)))
+    same(probe.store.run(lambda tx: tx.pause(where, NOW + 10)), 4, "paused")
+    same(send(probe, woken.id, "go", now=NOW + 20)[1], Effects(), "an event sets nothing off")
+    same(probe.store.run(lambda tx: tx.promote(NOW + 60)).count, 0, "nor does the time")
+    same(probe.counts(), {TaskStatus.PAUSED: 4}, "tallies while paused")
+    same(probe.store.run(lambda tx: tx.resume(where, NOW + 100)), 4, "resumed")
+    statuses = [probe.status(task.id) for task in (still, woken, timed, late)]
+    same(statuses, [SUSPENDED, QUEUED, SUSPENDED, SUSPENDED], "statuses")
+    same(probe.counts(), {SUSPENDED: 3, QUEUED: 1}, "tallies")
+    probe.store.run(lambda tx: tx.promote(NOW + 100))
+    same([probe.status(task.id) for task in (timed, late)], [QUEUED, SUSPENDED], "whose time has come")
+    same(send(probe, still.id, "go", now=NOW + 110)[1], Effects(lanes=(still.lane,)), "it wakes again")
+    claimed = {task.id: task for task in probe.claim(woken.lane, 9, now=NOW + 200)}
+    same(sorted(claimed), sorted(task.id for task in (still, woken, timed)), "claimed")
+    same(take(probe, claimed[woken.id], "go"), "1", "the event was kept")
+    before = probe.store.read(lambda reader: reader.totals()).get("run_seconds", 0.0)
+    probe.finish(claimed[woken.id], at=NOW + 205)
+    ran = probe.store.read(lambda reader: reader.totals())["run_seconds"] - before
+    # From its start at NOW + 1 without the time from its put-back, at NOW, to the resume.
+    same(ran, 104.0, "suspended and paused time is no run time")
+    same(probe.store.verify(), [], "verify")
+
+
+def check_pause_after_the_clock_was_set_back(probe: Probe) -> None:
+    """Who was woken at an instant before its suspension waits its turn, and does so after a pause too."""
+    task = probe.running()
+    begin(probe, task, "event:go")
+    probe.put_back(task, SUSPENDED)
+    send(probe, task.id, "go", now=NOW - 500)
+    where = where_id(task.id)
+    same(probe.store.run(lambda tx: tx.pause(where, NOW - 400)), 1, "paused")
+    same(probe.store.run(lambda tx: tx.resume(where, NOW - 300)), 1, "resumed")
+    same(probe.status(task.id), QUEUED, "its status")
+
+
 def check_time_away(probe: Probe) -> None:
     """The time in which a task was suspended is no run time."""
     task = probe.running()
@@ -277,6 +319,8 @@ CHECKS = (
     check_ends_wake,
     check_children_are_cancelled,
     check_cancel_while_it_leaves,
+    check_pause_of_suspended_tasks,
+    check_pause_after_the_clock_was_set_back,
     check_time_away,
     check_suspended_in_peace,
     check_waiting_keeps,

@@ -11,10 +11,9 @@ from penstock.model.step import inner_scope
 from penstock.model.task import Added, NewTask
 from penstock.stores.contract import AddOutcome
 from penstock.stores.sql.admitting import Admitting
+from penstock.stores.sql.cascading import FINISHED_DATA
 from penstock.stores.sql.linking import Links
 from penstock.stores.sql.programs import Programs
-
-_FAILED_DATA = '{"status":"failed"}'
 
 
 class Adding(Admitting, Programs):
@@ -65,13 +64,15 @@ class Adding(Admitting, Programs):
     def _insert(
         self, tasks: Sequence[NewTask], seqs: range, lanes: Sequence[int], blocked: Mapping[int, int]
     ) -> None:
-        ends = iter(self.take_numbers("finish", sum(task.error is not None for task in tasks)))
+        ended = sorted(_ended(tasks), key=lambda one: (tasks[one].ended_no or 0, one))
+        ends = dict(zip(ended, self.take_numbers("finish", len(ended)), strict=True))
         place = self.place
         rows: list[tuple[Any, ...]] = []
-        for task, seq, lane in zip(tasks, seqs, lanes, strict=True):
+        for number, (task, seq, lane) in enumerate(zip(tasks, seqs, lanes, strict=True)):
             created_at, due_at, error = task.created_at, task.due_at, task.error
-            if error is not None:
-                state = ("failed", 0)
+            finished_no = ends.get(number)
+            if finished_no is not None:
+                state = (task.entered_as, 0)
             elif blocked and seq in blocked:
                 state = ("blocked", 0)
             else:
@@ -80,19 +81,27 @@ class Adding(Admitting, Programs):
             rows.append(
                 (
                     seq, task.id, task.type, *state, lane, band, key, task.priority, task.tenant,
-                    created_at, task.entered_at, due_at, task.deadline, None if error is None else created_at,
-                    task.batch, task.position, None if error is None else next(ends), task.idempotency_key,
+                    created_at, task.entered_at, due_at, task.deadline,
+                    None if finished_no is None else created_at, task.batch, task.position, finished_no,
+                    task.idempotency_key,
                     task.fingerprint, task.retry_of, task.options, task.metadata, error, place(task.payload),
                     task.flow, task.standing, task.program,
                 )
             )  # fmt: skip
         self.db.many("add_task", rows)
+        results = [
+            (place(task.result), seq)
+            for task, seq in zip(tasks, seqs, strict=True)
+            if task.ended_no is not None and task.result is not None
+        ]
+        if results:
+            self.db.many("take_over", results)
 
     def _count(
         self, tasks: Sequence[NewTask], seqs: range, lanes: Sequence[int], blocked: Mapping[int, int]
     ) -> None:
         counts = Counter(
-            (task.batch, lane, "queued" if task.error is None else "failed", task.priority)
+            (task.batch, lane, task.entered_as, task.priority)
             for task, lane in zip(tasks, lanes, strict=True)
         )
         for task, seq, lane in zip(tasks, seqs, lanes, strict=True) if blocked else ():
@@ -109,9 +118,8 @@ class Adding(Admitting, Programs):
             (seq, task.created_at, "submitted", None) for task, seq in zip(tasks, seqs, strict=True)
         )
         self.events_all(
-            (seq, task.created_at, "finished", _FAILED_DATA)
-            for task, seq in zip(tasks, seqs, strict=True)
-            if task.error is not None
+            (seqs[place], tasks[place].created_at, "finished", FINISHED_DATA[tasks[place].entered_as])
+            for place in _ended(tasks)
         )
 
     def _inherit(self, retry_of: str, seq: int, task: NewTask) -> None:
@@ -154,5 +162,10 @@ def _blocked(links: Links, tasks: Sequence[NewTask], seqs: range) -> dict[int, i
     return {
         seq: count
         for task, seq in zip(tasks, seqs, strict=True)
-        if task.error is None and (count := links.open(task))
+        if task.entered_as == "queued" and (count := links.open(task))
     }
+
+
+def _ended(tasks: Sequence[NewTask]) -> list[int]:
+    """The places of those that enter as ended."""
+    return [place for place, task in enumerate(tasks) if task.error is not None or task.ended_no is not None]

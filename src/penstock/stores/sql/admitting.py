@@ -96,7 +96,7 @@ class _Room:
         self._left = 0 if capacity is None else capacity - used
 
     def refusal(self, task: NewTask) -> QueueFull | None:
-        if self._capacity is None or task.error is not None:
+        if self._capacity is None or task.entered_as != "queued":
             return None
         if self._left <= 0:
             return QueueFull(
@@ -127,7 +127,7 @@ def _remember(task: NewTask, known: dict[Key, Known]) -> None:
 
 def _judged(links: Links, task: NewTask) -> NewTask:
     """The task as it enters: failed, when one that it waits for ended without a result."""
-    broken = None if task.error is not None else links.broken(task)
+    broken = links.broken(task) if task.entered_as == "queued" else None
     return task if broken is None else replace(task, error=dependency_error(*broken))
 
 

@@ -62,10 +62,11 @@ class Awaiting(WritingSession):
 
     def _wake(self, rows: Sequence[Row], at: float) -> None:
         """Rows are (seq, what, status, lane, batch, priority)."""
-        running = [row[:2] for row in rows if row[2] == "running"]
-        if running:
-            self.db.many("mark_woken", running)
-            self.woken_open.update((seq, what) for seq, what in running)
+        # Of who is paused it is kept for the resume.
+        marked = [row[:3] for row in rows if row[2] in ("running", "paused")]
+        if marked:
+            self.db.many("mark_woken", [row[:2] for row in marked])
+            self.woken_open.update((seq, what) for seq, what, status in marked if status == "running")
         suspended = {row[0]: row for row in rows if row[2] == "suspended"}
         if suspended:
             self.db.do("wake", (as_list(suspended), at))
@@ -87,9 +88,11 @@ class Awaiting(WritingSession):
         self.drop_texts([data])
         return Letter(no, name, at, large.get(data, data), sender)
 
-    def adopt(self, parent: int, child: int, detached: bool = False) -> None:
-        if self.db.do("adopt", (child, parent, int(detached))):
+    def adopt(self, parent: int, child: int, detached: bool = False, joined: bool = False) -> None:
+        if self.db.do("adopt", (child, parent, int(detached or joined))):
             self.set_counter("children", self.counter("children") + 1)
+        elif joined:
+            self.db.do("adopt_too", (child, parent, int(detached)))
 
     def woken(self) -> list[tuple[int, str]]:
         return list(self.db.rows("woken")) if self.counter("awaits") else []

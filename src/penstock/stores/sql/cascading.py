@@ -73,9 +73,16 @@ class Cascading(Awaiting, Grouping):
             return  # a call further out goes on with them
         try:
             for generation in self.childless:
+                self._bequeath(as_list(generation))
                 self.cancel_open(self.db.rows("open_children", (as_list(generation),)), at)
         finally:
             self.childless = []
+
+    def _bequeath(self, parents: str) -> None:
+        """Children of these that other tasks have too become theirs."""
+        heirs = {task: (parent, detached) for task, parent, detached in self.db.rows("heirs", (parents,))}
+        if heirs:
+            self.db.many("inherit_child", [(task, *heir) for task, heir in heirs.items()])
 
     def cancel_open(self, tasks: Sequence[Row], at: float) -> None:
         """Cancel tasks because others ended: those that wait at once, for running ones it is asked."""

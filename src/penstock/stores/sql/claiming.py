@@ -102,6 +102,9 @@ class Claiming(Expiring, Looking):
         line = self._line(lane, count, tenants)
         return self._claim_seqs([(seq,) for _, _, seq, _ in line], node, now)
 
+    def set_aside(self, crashes: int, until: float) -> list[int]:
+        return [seq for (seq,) in self.db.rows("set_aside", (until, crashes))]
+
     def promote(self, now: float, limit: int = 1000, early: Sequence[int] = ()) -> Rescued:
         due = self.db.rows("due", (now, limit))
         if early:

@@ -15,7 +15,8 @@ _WAITS, _NEXT, _TAKEN = 0, 1, 2
 
 
 class GroupReading(Session):
-    """`group`, `group_of`, `members`, `undoable`, `member_ids`, `member_needs`, `inputs_of`."""
+    """`group`, `group_of`, `members`, `undoable`, `member_ids`, `member_needs`, `repeated_members`,
+    `inputs_of`."""
 
     def group(self, id: int) -> Group | None:
         found = self.db.rows("group", (id,))
@@ -50,6 +51,9 @@ class GroupReading(Session):
         for node, needed in self.db.rows("member_needs", (id,)):
             needs.setdefault(node, []).append(needed)
         return needs
+
+    def repeated_members(self, after: int) -> list[tuple[int, str, str, str]]:
+        return list(self.db.rows("repeated_members", (after,)))
 
     def inputs_of(self, seqs: Sequence[int]) -> dict[int, dict[str, tuple[TaskStatus, str | None]]]:
         rows = self.db.rows("inputs_of", (as_list(seqs),))

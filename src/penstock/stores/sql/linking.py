@@ -38,7 +38,7 @@ class Links:
 
     def enter(self, task: NewTask) -> None:
         """The task goes in."""
-        self._entered[task.id] = "queued" if task.error is None else "failed"
+        self._entered[task.id] = task.entered_as
 
     def is_another(self, task: NewTask, id: str) -> None:
         """Instead of the task that of another id is taken, which is in the store or enters too."""

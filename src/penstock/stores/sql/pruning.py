@@ -15,6 +15,7 @@ from penstock.stores.sql.session import Row, as_list
 
 _FORGET = (
     "forget_events_of_tasks",
+    "forget_lists_of_tasks",
     "forget_controls_of_tasks",
     "forget_edges",
     "forget_edges_to",
@@ -22,6 +23,7 @@ _FORGET = (
     "forget_members",
     "forget_tags",
     "forget_progress",
+    "forget_joined",
     "forget_tasks",
 )
 
@@ -87,6 +89,8 @@ class Pruning(Ending, Programs, Budgeting, CheckpointUpkeep, Looking):
             return 0, False
         oldest = self.db.rows("old_events", (rule.chunk,))
         old = [no for no, at in oldest if at < rule.events_before]
+        if old:
+            self.db.do("forget_lists_of_events", (old[-1],))
         removed = self.db.do("forget_events", (old[-1],)) if old else 0
         self.db.do("forget_controls", (rule.events_before,))
         return removed, removed == rule.chunk

@@ -137,9 +137,6 @@ class Reading(Choosing):
             for no, seq, id, at, kind, data, tenant in rows
         ]
 
-    def first_event(self) -> int:
-        return int(self.look("first_event")[0][0])
-
     def last_event(self) -> int:
         return int(self.look("last_event")[0][0])
 

@@ -24,6 +24,9 @@ INLINE = 2048
 # while the strategy was switched. Only during a switch there may be more, and the order is mixed anyway.
 FLOWING_AT_MOST = 1_000
 
+# Which events a task has is listed for so many events at a time, by task: their lists lie together then.
+LISTED_AT_ONCE = 1_000
+
 FINAL_NAMES = frozenset(status.value for status in TaskStatus if status.final)
 
 
@@ -184,6 +187,7 @@ class WritingSession(Session):
             numbers = self.take_numbers("event", len(self._events))
             self.db.many("add_event", [(no, *event) for no, event in zip(numbers, self._events, strict=True)])
             self._events.clear()
+            self._list_events(numbers[-1])
         if self._tally:
             self.db.many("add_tally", [(*key, change) for key, change in self._tally.items() if change])
             self._tally.clear()
@@ -195,3 +199,10 @@ class WritingSession(Session):
             assert self._counters is not None
             self.db.many("set_counter", [(name, self._counters[name]) for name in self._moved_counters])
             self._moved_counters.clear()
+
+    def _list_events(self, last: int) -> None:
+        """List by task the events up to `last`, once they are enough."""
+        listed = self.counter("task_events")
+        if last - listed >= LISTED_AT_ONCE:
+            self.db.do("list_events", (listed, last))
+            self.set_counter("task_events", last)

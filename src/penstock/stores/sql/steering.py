@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from penstock.model.rank import Rank
-from penstock.model.states import CLAIMABLE, FINAL, TaskStatus
+from penstock.model.states import FINAL, PAUSABLE, TaskStatus
 from penstock.stores.contract import Control, TaskFilter
 from penstock.stores.sql.cascading import Cascading
 from penstock.stores.sql.choosing import Choosing
 from penstock.stores.sql.session import as_list
 
-_PAUSABLE = frozenset(status.value for status in (*CLAIMABLE, TaskStatus.BLOCKED))
+_PAUSABLE = frozenset(status.value for status in PAUSABLE)
 
 
 class Steering(Cascading, Choosing):

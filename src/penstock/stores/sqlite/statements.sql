@@ -51,11 +51,17 @@ insert into tasks (
     finished_at, batch, position, finished_no, idempotency_key, fingerprint, retry_of, options, metadata, error, payload,
     flow, standing, program
 ) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: take_over
+update tasks set result = ? where seq = ?
 -- name: inherit_steps
--- Of children that came to nothing only that they were started is known: they are started again.
+-- Of children that came to nothing, or are about to, only that they were started is known: they are started again.
 with lost as (
-    select s.no from children c cross join tasks t on t.seq = c.task cross join steps s on s.task = c.parent
-    where c.parent = (select seq from tasks where id = ?1) and t.status in ('failed', 'cancelled')
+    select s.no
+    from (select task, parent from children union all select task, parent from joined_children) c
+    cross join tasks t on t.seq = c.task cross join steps s on s.task = c.parent
+    where c.parent = (select seq from tasks where id = ?1)
+      and (t.status in ('failed', 'cancelled')
+        or t.status = 'running' and exists (select 1 from controls k where k.task = t.seq and k.kind = 'cancel'))
       and case
         when s.name = 'start ' || t.type then s.value = cast('["' || t.id || '",' || t.seq || ']' as blob)
         when s.name = 'result ' || t.type and s.value is not null and json_valid(cast(s.value as text))
@@ -136,10 +142,11 @@ select t.seq from json_each(?4) f cross join tasks t on t.seq in (
 
 -- "or fail", for else SQLite keeps a copy of every page that the statement changes, so as to undo it alone: over a hundred
 -- flows a quarter of a claim. Whoever claims rolls the whole transaction back.
+-- `room`: what the claim adds to the row takes its place.
 
 -- name: claim
 update or fail tasks
-set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null, room = null,
     started_at = coalesce(started_at, ?2)
 where seq in (
     select seq from tasks where ready = 1 and flow is null and lane = ?3 order by band, key, seq limit ?4
@@ -149,7 +156,7 @@ returning seq, id, type, lane, tenant, priority, band, key, payload, options, me
 -- name: claim_flow_heads
 -- One task of each flow, as is most often wanted.
 update or fail tasks
-set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null, room = null,
     started_at = coalesce(started_at, ?2)
 where seq in (
     select (
@@ -161,7 +168,7 @@ returning seq, id, type, lane, tenant, priority, band, key, payload, options, me
     created_at, entered_at, started_at, deadline, batch, position, inherited, was, flow, standing, program, freed_at
 -- name: claim_seqs
 update or fail tasks
-set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null,
+set status = 'running', was = status, ready = 0, claim_no = claim_no + 1, node = ?1, due_at = null, room = null,
     started_at = coalesce(started_at, ?2)
 where seq in (select value from json_each(?3))
 returning seq, id, type, lane, tenant, priority, band, key, payload, options, metadata, attempt, claim_no, crashes,
@@ -188,9 +195,11 @@ where seq = ? and claim_no = ? and status = 'running'
 select seq, lane, batch, priority, status from tasks where ready = 2 and due_at <= ? order by due_at limit ?
 -- name: early
 select seq, lane, batch, priority, status from tasks where seq in (select value from json_each(?)) and ready = 2
+-- name: set_aside
+select seq from tasks where ready = 2 and due_at <= ?1 and status = 'queued' and crashes >= ?2 order by due_at, seq
 -- name: promote
 update tasks
-set ready = 1, away = case status when 'suspended' then away + ?2 else away end,
+set ready = 1, away = case status when 'suspended' then max(0.0, away + ?2) else away end,
     status = case status when 'suspended' then 'queued' else status end
 where seq in (select value from json_each(?1))
 -- name: next_due
@@ -235,19 +244,36 @@ where seq = ?
 -- name: pause
 update tasks set status = 'paused', ready = 0 where seq in (select value from json_each(?))
 -- name: resume
+-- Below zero is `away` of who is suspended, or was when it was paused: it is suspended again, unless something came for it.
+-- And of nobody else, though the clock be set back: `max`.
 update tasks
 set status = case
+        when status = 'paused' and away < 0 and not exists (select 1 from awaits a where a.task = seq and a.woken = 1)
+            then 'suspended'
+        when status = 'paused' and away < 0 then 'queued'
         when status = 'paused' and seq in (select task from blocked) then 'blocked'
         when status = 'paused' and attempt > 1 and error is not null then 'retrying'
         else 'queued'
     end,
     ready = case
+        when status = 'paused' and away < 0 and not exists (select 1 from awaits a where a.task = seq and a.woken = 1)
+            then iif(due_at is null, 0, 2)
+        when status = 'paused' and away < 0 then 1
         when status = 'paused' and seq in (select task from blocked) then 0
         when status = 'paused' and due_at > ?2 then 2
         else 1
     end,
-    due_at = case status when 'suspended' then null else due_at end,
-    away = case status when 'suspended' then away + ?2 else away end
+    due_at = case
+        when status = 'suspended' then null
+        when away < 0 and exists (select 1 from awaits a where a.task = seq and a.woken = 1) then null
+        else due_at
+    end,
+    away = case
+        when status = 'suspended' then max(0.0, away + ?2)
+        when away < 0 and exists (select 1 from awaits a where a.task = seq and a.woken = 1)
+            then max(0.0, away + ?2)
+        else away
+    end
 where seq in (select value from json_each(?1))
 returning seq, status
 -- name: rerank
@@ -576,6 +602,9 @@ where x.result_until <= ?1
   and not exists (select 1 from edges e cross join tasks d on d.seq = e.task where e.needs = t.seq and d.finished_no is null)
   and not exists (select 1 from members m cross join tasks c on c.seq = m.grp where m.task = t.seq and c.finished_no is null)
   and not exists (select 1 from children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null)
+  and not exists (
+    select 1 from joined_children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null
+  )
 order by x.result_until limit ?2
 -- name: forget_results
 update tasks set result = null where seq in (select value from json_each(?))
@@ -621,12 +650,21 @@ insert into events (no, task, at, kind, data) values (?, ?, ?, ?, ?)
 select e.no, e.task, coalesce(t.id, ''), e.at, e.kind, e.data, coalesce(t.tenant, '')
 from events e left join tasks t on t.seq = e.task
 where e.no > ?1 and (?3 = '[]' or e.kind in (select value from json_each(?3))) order by e.no limit ?2
+-- name: list_events
+-- "or ignore" (none is listed yet), for else SQLite keeps a copy of every page that the statement changes.
+insert or ignore into task_events (task, no) select task, no from events where no > ? and no <= ? order by task, no
 -- name: events_of_task
+-- Those that are listed, then the latest.
+select l.no, e.task, coalesce(t.id, ''), e.at, e.kind, e.data, coalesce(t.tenant, '')
+from task_events l cross join events e on e.no = l.no left join tasks t on t.seq = e.task
+where l.task = ?4 and l.no > ?1 and l.no <= (select n from counters where name = 'task_events')
+  and (?3 = '[]' or e.kind in (select value from json_each(?3)))
+union all
 select e.no, e.task, coalesce(t.id, ''), e.at, e.kind, e.data, coalesce(t.tenant, '')
 from events e left join tasks t on t.seq = e.task
-where e.task = ?4 and e.no > ?1 and (?3 = '[]' or e.kind in (select value from json_each(?3))) order by e.no limit ?2
--- name: first_event
-select coalesce(min(no), 0) from events
+where e.no > max(?1, (select n from counters where name = 'task_events')) and e.task = ?4
+  and (?3 = '[]' or e.kind in (select value from json_each(?3)))
+order by 1 limit ?2
 -- name: last_event
 select n from counters where name = 'event'
 
@@ -813,6 +851,11 @@ select m.node, t.id from members m cross join tasks t on t.seq = m.task where m.
 -- name: member_needs
 select m.node, n.node from members m cross join edges e on e.task = m.task cross join members n on n.task = e.needs
 where m.grp = ? and n.grp = m.grp order by m.task, e.place
+-- name: repeated_members
+-- Of groups led by what tries something again: those of the others are none.
+select m.grp, m.node, t.id, t.retry_of
+from groups g cross join tasks l on l.seq = g.id cross join members m on m.grp = g.id cross join tasks t on t.seq = m.task
+where g.id > ? and l.retry_of is not null and t.retry_of is not null order by m.task
 -- name: inputs_of
 select e.task, n.id, n.status, n.result from edges e cross join tasks n on n.seq = e.needs
 where e.task in (select value from json_each(?)) order by e.task, e.place
@@ -873,11 +916,21 @@ where t.finished_at < ?1
   and not exists (select 1 from edges e cross join tasks d on d.seq = e.task where e.needs = t.seq and d.finished_no is null)
   and not exists (select 1 from members m cross join tasks c on c.seq = m.grp where m.task = t.seq and c.finished_no is null)
   and not exists (select 1 from children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null)
+  and not exists (
+    select 1 from joined_children h cross join tasks p on p.seq = h.parent where h.task = t.seq and p.finished_no is null
+  )
 order by t.finished_at limit ?2
 -- name: forget_tasks
 delete from tasks where seq in (select value from json_each(?))
 -- name: forget_events_of_tasks
-delete from events where task in (select value from json_each(?))
+delete from events where no in (
+    select no from task_events where task in (select value from json_each(?1))
+    union all
+    select no from events
+    where no > (select n from counters where name = 'task_events') and task in (select value from json_each(?1))
+)
+-- name: forget_lists_of_tasks
+delete from task_events where task in (select value from json_each(?))
 -- name: forget_controls_of_tasks
 delete from controls where task in (select value from json_each(?))
 -- name: forget_edges
@@ -894,6 +947,8 @@ delete from terms where task in (select value from json_each(?)) returning pendi
 delete from tally where n = 0
 -- name: old_events
 select no, at from events order by no limit ?
+-- name: forget_lists_of_events
+delete from task_events where (task, no) in (select task, no from events where no <= ?)
 -- name: forget_events
 delete from events where no <= ?
 -- name: forget_controls
@@ -1000,7 +1055,7 @@ from (
     union all select 'a term', task from terms union all select 'a progress', task from progress
     union all select 'a group', id from groups union all select 'a membership', task from members
     union all select 'a wait', task from awaits union all select 'an event for a task', task from mail
-    union all select 'a child', task from children
+    union all select 'a child', task from children union all select 'a child of several', task from joined_children
 ) where task not in (select seq from tasks) limit 20
 -- name: verify_contents
 with recursive listed (whole, at, part) as (
@@ -1029,6 +1084,11 @@ from tasks t where not exists (select 1 from lanes l where l.id = t.lane) limit 
 -- name: verify_steps
 select printf('step %s belongs to task number %s, which does not exist', s.name, s.task)
 from steps s where not exists (select 1 from tasks t where t.seq = s.task) limit 20
+-- name: verify_task_events
+select printf('event %s of task number %s is not in the list of the task''s events', e.no, e.task)
+from events e
+where e.no <= (select n from counters where name = 'task_events')
+  and not exists (select 1 from task_events l where l.task = e.task and l.no = e.no) limit 20
 -- name: verify_holds
 select printf('reservation %s of task %s is still held, but the task has ended and its node is gone', r.id, t.id)
 from reservations r join tasks t on t.seq = r.task
@@ -1368,7 +1428,7 @@ from awaits a cross join tasks t on t.seq = a.task where a.task = ? and a.what =
 -- name: mark_woken
 update awaits set woken = 1 where task = ? and what = ?
 -- name: wake
-update tasks set status = 'queued', ready = 1, due_at = null, away = away + ?2
+update tasks set status = 'queued', ready = 1, due_at = null, away = max(0.0, away + ?2)
 where seq in (select value from json_each(?1))
 -- name: woken
 select a.task, a.what from awaits a cross join tasks t on t.seq = a.task where a.woken = 1 and t.status = 'running'
@@ -1411,6 +1471,20 @@ where a.question is not null and a.asked_at > ?2 and (?1 is null or t.tenant = ?
 order by a.asked_at, a.task limit ?3
 -- name: adopt
 insert into children (task, parent, detached) values (?, ?, ?) on conflict do nothing
+-- name: adopt_too
+insert into joined_children (task, parent, detached)
+select task, ?2, ?3 from children where task = ?1 and parent <> ?2 on conflict do nothing
+-- name: heirs
+-- Of open children of these parents that others wait for: who gets each, those that do not let it go before the others.
+select c.task, p.seq, j.detached
+from children c cross join tasks t on t.seq = c.task
+cross join joined_children j on j.task = c.task cross join tasks p on p.seq = j.parent
+where c.parent in (select value from json_each(?)) and c.detached = 0 and t.finished_no is null and p.finished_no is null
+order by j.detached desc, p.seq desc
+-- name: inherit_child
+update children set parent = ?2, detached = ?3 where task = ?1
+-- name: forget_joined
+delete from joined_children where task in (select value from json_each(?1)) or parent in (select value from json_each(?1))
 -- name: children
 select t.id, c.detached from children c cross join tasks t on t.seq = c.task where c.parent = ? order by c.task limit ?
 -- name: parent
@@ -1424,10 +1498,20 @@ delete from children where task in (select value from json_each(?1)) or parent i
 -- ---------------------------------------------------------------- budgets of programs
 
 -- name: open_budget
-insert into program_budgets (program, name, "limit", max_tokens, within)
-select ?1, ?2, ?3, ?4, (select program from program_budgets where program = ?5)
+insert into program_budgets (program, name, "limit", max_tokens, within, spent, uncertain, tokens, uncertain_tokens)
+select ?1, ?2, ?3, ?4, (select program from program_budgets where program = ?5), ?6, ?7, ?8, ?9
 where ?3 is not null or ?4 is not null or exists (select 1 from program_budgets where program = ?5)
 on conflict do nothing
+-- name: limit_budget
+update program_budgets set "limit" = ?2, max_tokens = ?3 where program = ?1
+-- name: held_of_budget
+-- `chain`: what is held, once for each program around it.
+with recursive chain (cost, tokens, program) as (
+    select cost_held, tokens_most, program from reservations where state = 'held' and program is not null
+    union all
+    select c.cost, c.tokens, b.within from chain c join program_budgets b on b.program = c.program where b.within is not null
+)
+select coalesce(sum(cost), 0), coalesce(sum(tokens), 0) from chain where program = ?
 -- name: program_budgets
 -- `depth`: how many of those asked for are inside of it.
 with recursive around (program, depth) as (

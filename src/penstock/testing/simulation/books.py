@@ -237,9 +237,9 @@ class WatchedTransaction:
         self._follow("deliver")
         return outcome
 
-    def adopt(self, parent: int, child: int, detached: bool = False) -> None:
+    def adopt(self, parent: int, child: int, detached: bool = False, joined: bool = False) -> None:
         self._books.waits = True
-        self._inner.adopt(parent, child, detached)
+        self._inner.adopt(parent, child, detached, joined)
 
     def _follow(self, verb: str) -> None:
         if self._books.waits:
