@@ -39,15 +39,7 @@ def status(manager, id):
     return manager.get_task(id).status
 
 
-async def until(condition):
-    for _ in range(2_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come to that")
-
-
-async def test_events_and_times_are_kept_for_the_resume(provider):
+async def test_events_and_times_are_kept_for_the_resume(provider, eventually):
     ran = []
     async with provider.manager(suspend_after=0.01) as manager:
         register(manager, ran)
@@ -55,7 +47,7 @@ async def test_events_and_times_are_kept_for_the_resume(provider):
         ids = [await manager.submit_task("waits", number, config=config) for number in range(2)]
         ids.append(await manager.submit_task("sleeps", config=config))
         ids.append(await manager.submit_task("mother", config=config))
-        await until(lambda: all(status(manager, id) is SUSPENDED for id in ids))
+        await eventually(lambda: all(status(manager, id) is SUSPENDED for id in ids))
         (child,) = manager.list_tasks(TaskFilter(types=("waits",)), limit=1)
         where = TaskFilter(tags=("mine",))
         assert await manager.engine.pause(where) == 4
